@@ -1,0 +1,37 @@
+# Everything that make installs goes into .venv, so `.venv/bin/vouch` is the command.
+PYTHON3 ?= python3
+BIN := .venv/bin
+READY := $(PYTHON3) tools/bootstrap.py
+
+.PHONY: setup demo test test-all check format serve bench clean
+
+setup:            ## install what the project needs into .venv
+	@$(READY)
+
+demo: setup       ## index real documentation found on this machine, ask, verify
+	@$(BIN)/vouch demo
+
+test: setup       ## the quick suite: under 3 minutes
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup   ## every test, the long ones too
+	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout=1800
+
+check: setup      ## lint, format, types, layering
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: setup     ## bring the code into its one format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+serve: setup      ## the HTTP API on 127.0.0.1:8000; the first start prints a key
+	@$(BIN)/vouch serve
+
+bench: setup      ## measure on the data beside the checkout; writes docs/benchmarks.md
+	@$(BIN)/python -m bench
+
+clean:            ## remove everything that make and the tests made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

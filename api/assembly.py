@@ -1,0 +1,176 @@
+"""The only place that names adapters: it puts a workspace together from settings."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from ingest.sandbox import Limits, ParserPool
+from kernel.errors import InvalidInput
+from kernel.ports import Generator
+from kernel.providers.embedder import OnnxEmbedder, ensure_model
+from kernel.providers.openai import OpenAIGenerator
+from kernel.settings import Settings
+from kernel.storage.answers import Answers
+from kernel.storage.catalog import Catalog
+from kernel.storage.corpus import Corpus
+from kernel.storage.database import Database
+from kernel.storage.jobs import Jobs
+from kernel.storage.keys import Keys, Requests
+from kernel.storage.snapshots import Snapshots
+from pipeline.answering import Answering, AnsweringSettings
+from pipeline.extractive import ExtractiveGenerator
+from pipeline.indexing import Indexer
+from pipeline.oversight.lineage import LineageReader
+from pipeline.oversight.verify import Verifier
+from pipeline.recipe import recipe_of
+from retrieval.entities import EntityBrowser
+from retrieval.library import Library
+from retrieval.ranker import shipped_ranker
+from retrieval.search import Searcher
+from retrieval.shelf import Shelf
+
+
+class Workspace:
+    """Everything of one workspace, made when it is first used; close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def database(self) -> Database:
+        """The system of record, at this program's version of the schema."""
+        url = self.settings.database_url
+        folder = self.settings.workspace_folder
+        database = Database(
+            url.get_secret_value() if url else f"sqlite:///{folder / 'vouch.db'}", self.settings.workspace
+        )
+        database.migrate()
+        return database
+
+    @cached_property
+    def embedder(self) -> OnnxEmbedder:
+        """The local embedding model, exported first where it is not there yet."""
+        ensure_model(self.settings.model_folder)
+        return OnnxEmbedder(self.settings.model_folder, self.settings.threads)
+
+    @cached_property
+    def recipe(self) -> str:
+        """How this program makes chunks."""
+        return recipe_of(self.embedder.model, self.settings.chunk_tokens)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self.database)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        return Snapshots(self.database)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return Corpus(self.database)
+
+    @cached_property
+    def answers(self) -> Answers:
+        return Answers(self.database)
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(self.database)
+
+    @cached_property
+    def requests(self) -> Requests:
+        return Requests(self.database)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        return Jobs(self.database)
+
+    @cached_property
+    def shelf(self) -> Shelf:
+        return Shelf(self.settings.workspace_folder / "index", self.recipe)
+
+    @cached_property
+    def library(self) -> Library:
+        return Library(self.corpus, self.snapshots, self.shelf, self.embedder.dimension)
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        return Searcher(self.library, self.corpus, self.embedder, shipped_ranker(), self.settings.candidates)
+
+    @cached_property
+    def indexer(self) -> Indexer:
+        return Indexer(
+            self.catalog,
+            self.snapshots,
+            self.library,
+            self.embedder,
+            self.embedder,
+            self.recipe,
+            self.settings.chunk_tokens,
+        )
+
+    @cached_property
+    def generator(self) -> Generator:
+        """What writes answers. Raises InvalidInput where the settings of a model server are incomplete."""
+        settings = self.settings
+        if settings.generator == "extractive":
+            return ExtractiveGenerator()
+        if not settings.openai_base_url or not settings.openai_model:
+            raise InvalidInput("generator = openai needs openai_base_url and openai_model")
+        key = settings.openai_api_key
+        return OpenAIGenerator(
+            settings.openai_base_url,
+            settings.openai_model,
+            api_key=key.get_secret_value() if key else None,
+            temperature=settings.openai_temperature,
+            max_tokens=settings.openai_max_tokens,
+            deadline_seconds=settings.openai_deadline_seconds,
+            retries=settings.openai_retries,
+        )
+
+    @cached_property
+    def answering(self) -> Answering:
+        settings = self.settings
+        limits = AnsweringSettings(settings.top_k, settings.context_tokens, settings.max_question_chars)
+        return Answering(self.snapshots, self.searcher, self.embedder, self.generator, self.answers, limits)
+
+    @cached_property
+    def lineage(self) -> LineageReader:
+        return LineageReader(self.answers, self.corpus)
+
+    @cached_property
+    def entities(self) -> EntityBrowser:
+        return EntityBrowser(self.library, self.corpus)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        return Verifier(self.database, self.answers, self.shelf)
+
+    def parser_pool(self) -> ParserPool:
+        """A new pool of parser processes; use it as a context manager."""
+        settings = self.settings
+        limits = Limits(
+            memory_bytes=settings.parse_memory_mb << 20,
+            cpu_seconds=max(1, int(settings.parse_seconds)),
+            wall_seconds=settings.parse_seconds,
+            input_bytes=settings.parse_input_mb << 20,
+        )
+        return ParserPool(limits=limits)
+
+    def warm(self) -> None:
+        """Open all that a question needs, so that the first one is as fast as the next."""
+        state = self.snapshots.live()
+        self.library.reach(state.last_chunk)
+        self.embedder.embed(["warm"])
+
+    def close(self) -> None:
+        """Give everything back."""
+        if "database" in self.__dict__:
+            self.database.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

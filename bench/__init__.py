@@ -1,0 +1,1 @@
+"""Benchmarks. Never imported by the product."""

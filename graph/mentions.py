@@ -1,0 +1,193 @@
+"""Finding what a passage names, by the shape of the text alone: no model, linear time, the same result everywhere.
+
+A name is a run of capitalised words (with the small words that names hold inside: "Bank of England"), a code
+("BOD 22-01", "CVE-2020-1350"), a technical term (`snake_case`, quoted or back-quoted), a date or an amount.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from graph.names import STOPWORDS, base_name, name_key
+from kernel.records import Mention, MentionKind
+
+_WORD = r"[^\W\d_][\w'’]*(?:[.-][\w'’]+)*"
+_TOKEN = re.compile(r"\d[\w]*(?:[.,-]\w+)*|" + _WORD)
+_INSIDE = frozenset(
+    [
+        "of",
+        "the",
+        "de",
+        "la",
+        "le",
+        "du",
+        "des",
+        "del",
+        "della",
+        "di",
+        "da",
+        "dos",
+        "van",
+        "von",
+        "der",
+        "den",
+        "ter",
+        "zu",
+        "zum",
+        "y",
+        "e",
+        "al",
+        "el",
+        "bin",
+        "ibn",
+        "for",
+        "in",
+        "on",
+        "at",
+        "to",
+        "&",
+    ]
+)
+_CODE = re.compile(r"\b[A-Z][A-Za-z]{0,11}(?:[ -]\d[\w.]*(?:-[\w.]+)*|-[A-Z\d][\w.]*\d[\w.]*|\d[\w.]*(?:-[\w.]+)*)")
+_TERM = re.compile(
+    r"`([^`\n]{2,60})`|[\"“]([^\"“”\n]{2,80})[\"”]|\b([a-z][a-z0-9]*(?:_[a-z0-9]+)+)\b|\b([a-z]+[A-Z]\w+)\b|\b([a-z]{3,}(?:-[a-z]{3,})+)\b"
+)
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_MONTH = "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS)
+_DATE = re.compile(
+    rf"(?<![\w-])(?:(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<m1>{_MONTH}),?\s+(?P<y1>\d{{3,4}})"
+    rf"|(?P<m2>{_MONTH})\s+(?:(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?,?\s+)?(?P<y2>\d{{4}})"
+    r"|(?P<y3>\d{4})-(?P<m3>\d{2})-(?P<d3>\d{2})|(?P<y4>1\d{3}|20\d{2}))(?![\w-])"
+)
+_UNIT = (
+    r"percent|per cent|days?|weeks?|months?|years?|hours?|minutes?|million|billion|thousand|dollars?|euros?"
+    r"|km|kg|mg|miles?|bits?|bytes?|[kMG]B"
+)
+_AMOUNT = re.compile(
+    rf"[$€£]\s?\d+(?:[.,]\d+)*(?:\s(?:million|billion|thousand)\b)?|\b\d+(?:[.,]\d+)*(?:\s?%|[\s-](?:{_UNIT})\b)"
+)
+_UPPER = re.compile(r"^[A-Z\d][A-Z\d.&/-]*$")
+MAX_WORDS = 8
+
+
+def find_mentions(text: str) -> list[Mention]:
+    """Mentions in `text`, by position; where two overlap, both stay (a code inside a name is worth having)."""
+    found = [*_dates(text), *_amounts(text), *_codes(text), *_terms(text), *_names(text)]
+    unique = {(mention.start, mention.end, mention.key): mention for mention in reversed(found)}
+    return [unique[place] for place in sorted(unique)]
+
+
+def about(titles: Iterable[str]) -> list[Mention]:
+    """Mentions, with empty spans at 0, of what a passage is about: its document's title and its headings."""
+    keys: dict[str, None] = {}
+    for title in titles:
+        for name in (title, base_name(title)):
+            key = name_key(name) if name else ""
+            if key and key not in STOPWORDS:
+                keys[key] = None
+    return [Mention(key, MentionKind.TITLE, 0, 0) for key in keys]
+
+
+def _mention(surface: str, kind: MentionKind, start: int) -> Iterator[Mention]:
+    key = name_key(surface)
+    if len(key) > 1 and key not in STOPWORDS:
+        yield Mention(key, kind, start, start + len(surface))
+
+
+def _codes(text: str) -> Iterator[Mention]:
+    for match in _CODE.finditer(text):
+        surface = match.group().rstrip(".-")
+        if any(character.isdigit() for character in surface) and surface.split(" ")[0].rstrip(".") not in _MONTHS:
+            yield from _mention(surface, MentionKind.CODE, match.start())
+
+
+def _terms(text: str) -> Iterator[Mention]:
+    for match in _TERM.finditer(text):
+        group = match.lastindex or 0
+        surface = match.group(group)
+        if surface.count(" ") < MAX_WORDS:
+            yield from _mention(surface, MentionKind.TERM, match.start(group))
+
+
+def _dates(text: str) -> Iterator[Mention]:
+    for match in _DATE.finditer(text):
+        part = match.groupdict()
+        year = next(part[name] for name in ("y1", "y2", "y3", "y4") if part[name])
+        month = part["m1"] or part["m2"]
+        number = _month_number(month) if month else int(part["m3"] or 0)
+        day = int(part["d1"] or part["d2"] or part["d3"] or 0)
+        key = f"date {int(year):04d}" + (f" {number:02d}" if number else "") + (f" {day:02d}" if day else "")
+        yield Mention(key, MentionKind.DATE, match.start(), match.end())
+        if number:
+            yield Mention(f"date {int(year):04d}", MentionKind.DATE, match.start(), match.end())
+
+
+def _month_number(name: str) -> int:
+    return next(number for number, month in enumerate(_MONTHS, 1) if month.startswith(name.rstrip(".")[:3]))
+
+
+def _amounts(text: str) -> Iterator[Mention]:
+    for match in _AMOUNT.finditer(text):
+        surface = match.group()
+        key = name_key(surface.replace("%", " percent ").replace("$", "usd ").replace("€", "eur ").replace("£", "gbp "))
+        yield Mention(f"amount {key}", MentionKind.AMOUNT, match.start(), match.end())
+
+
+def _names(text: str) -> Iterator[Mention]:
+    """Runs of capitalised words; a run ends at punctuation, at a plain word, and after MAX_WORDS words."""
+    run: list[re.Match[str]] = []
+    waiting: list[re.Match[str]] = []
+    for token in _TOKEN.finditer(text):
+        word = token.group()
+        last = waiting[-1] if waiting else run[-1] if run else None
+        joined = last is not None and text[last.end() : token.start()] in (" ", "\n", "-", " & ", ". ")
+        if run and not (joined and _abbreviates(last, text)):
+            yield from _name(run, text)
+            run, waiting = [], []
+        capital = word[0].isupper()
+        if run and (capital or word[0].isdigit()):
+            run += [*waiting, token]
+            waiting = []
+        elif run and word in _INSIDE and len(waiting) < 2:
+            waiting.append(token)
+        else:
+            if run:
+                yield from _name(run, text)
+            run, waiting = ([token] if capital else []), []
+    if run:
+        yield from _name(run, text)
+
+
+def _abbreviates(last: re.Match[str] | None, text: str) -> bool:
+    """Whether what follows `last` still belongs to it: no full stop between, or one after an initial."""
+    return last is not None and (text[last.end() : last.end() + 1] != "." or len(last.group()) <= 2)
+
+
+def _name(run: list[re.Match[str]], text: str) -> Iterator[Mention]:
+    while (
+        run and run[0].group().lower() in STOPWORDS and not (_UPPER.match(run[0].group()) and len(run[0].group()) > 1)
+    ):
+        run = run[1:]
+        while run and run[0].group() in _INSIDE:
+            run = run[1:]
+    while run and (run[-1].group().lower() in STOPWORDS or run[-1].group() in _INSIDE):
+        run = run[:-1]
+    if not run or len(run) > MAX_WORDS * 2 or not run[0].group()[0].isupper():
+        return
+    if run[0].group() in _MONTHS and all(token.group()[0].isdigit() for token in run[1:]):
+        return
+    yield from _mention(text[run[0].start() : run[-1].end()], MentionKind.NAME, run[0].start())

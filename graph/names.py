@@ -1,0 +1,217 @@
+"""The one normal form of a name: what makes "The BOD 22-01's" and "bod 22 01" the same entity."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_JOINERS = re.compile(r"[^\w]+")
+_POSSESSIVE = re.compile(r"['’]s\b")
+_QUALIFIER = re.compile(r"^(.{2,}?)\s*[(,:].*$", re.DOTALL)
+_ARTICLES = ("the ", "a ", "an ")
+MAX_KEY = 200
+
+STOPWORDS = frozenset(
+    [
+        "a",
+        "about",
+        "above",
+        "after",
+        "again",
+        "against",
+        "all",
+        "also",
+        "although",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "aren",
+        "as",
+        "at",
+        "be",
+        "because",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "don",
+        "down",
+        "during",
+        "each",
+        "either",
+        "else",
+        "ever",
+        "every",
+        "few",
+        "first",
+        "for",
+        "from",
+        "further",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "hence",
+        "her",
+        "here",
+        "hers",
+        "herself",
+        "him",
+        "himself",
+        "his",
+        "how",
+        "however",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "last",
+        "let",
+        "many",
+        "may",
+        "me",
+        "might",
+        "more",
+        "most",
+        "much",
+        "must",
+        "my",
+        "myself",
+        "neither",
+        "new",
+        "next",
+        "no",
+        "nor",
+        "not",
+        "note",
+        "now",
+        "of",
+        "off",
+        "often",
+        "on",
+        "once",
+        "one",
+        "only",
+        "or",
+        "other",
+        "our",
+        "ours",
+        "out",
+        "over",
+        "own",
+        "per",
+        "please",
+        "said",
+        "same",
+        "second",
+        "see",
+        "several",
+        "shall",
+        "she",
+        "should",
+        "since",
+        "so",
+        "some",
+        "still",
+        "such",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "themselves",
+        "then",
+        "there",
+        "therefore",
+        "these",
+        "they",
+        "third",
+        "this",
+        "those",
+        "though",
+        "three",
+        "through",
+        "thus",
+        "to",
+        "together",
+        "too",
+        "two",
+        "under",
+        "until",
+        "up",
+        "upon",
+        "us",
+        "use",
+        "used",
+        "using",
+        "very",
+        "was",
+        "we",
+        "well",
+        "were",
+        "what",
+        "when",
+        "where",
+        "whether",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "within",
+        "without",
+        "would",
+        "yes",
+        "yet",
+        "you",
+        "your",
+        "yours",
+    ]
+)
+
+
+@lru_cache(maxsize=65536)
+def name_key(surface: str) -> str:
+    """The entity key of a name: NFKD without marks, case folded, words joined by one space, no leading article.
+
+    Empty where the name has no letter or digit.
+    """
+    text = surface if surface.isascii() else unicodedata.normalize("NFKD", surface)
+    text = _POSSESSIVE.sub("", text).casefold()
+    if not text.isascii():
+        text = "".join(character for character in text if not unicodedata.combining(character))
+    text = _JOINERS.sub(" ", text.replace("_", " ")).strip()
+    for article in _ARTICLES:
+        if text.startswith(article) and len(text) > len(article) + 1:
+            text = text[len(article) :]
+            break
+    return text[:MAX_KEY].strip()
+
+
+def base_name(title: str) -> str | None:
+    """A title without its qualifier: "Ed Wood" of "Ed Wood (film)"; None where there is no qualifier."""
+    found = _QUALIFIER.match(title)
+    return found.group(1) if found else None

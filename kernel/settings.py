@@ -1,0 +1,106 @@
+"""Every setting of Vouch, in one frozen object that is read once.
+
+Order of precedence: arguments (flags), environment `VOUCH_*`, `vouch.toml` in the home folder, defaults.
+An unknown key anywhere is an error, so that a misspelt setting never passes silently.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from kernel.errors import InvalidInput
+
+PREFIX = "VOUCH_"
+
+
+class Settings(BaseSettings):
+    """See `docs/reference/settings.md`, which is checked against this class."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    home: Annotated[Path, Field(description="Folder of everything that Vouch stores.")] = Path(".vouch")
+    workspace: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Name of the workspace; workspaces share nothing.")
+    ] = "default"
+    database_url: Annotated[
+        SecretStr | None,
+        Field(description="postgresql://… to store in PostgreSQL; by default SQLite files in the home folder."),
+    ] = None
+    models: Annotated[Path | None, Field(description="Folder of the exported model; default: models in home.")] = None
+    threads: Annotated[int, Field(ge=0, le=256, description="Threads of the embedding model; 0: one a core.")] = 0
+
+    chunk_tokens: Annotated[int, Field(ge=32, le=240, description="Aimed size of a chunk, in tokens.")] = 200
+    parse_seconds: Annotated[float, Field(gt=0, le=3600, description="Time that parsing one file may take.")] = 90.0
+    parse_memory_mb: Annotated[int, Field(ge=256, le=65536, description="Memory that the parser process may use.")] = (
+        2048
+    )
+    parse_input_mb: Annotated[int, Field(ge=1, le=4096, description="Largest file that is parsed.")] = 200
+
+    top_k: Annotated[int, Field(ge=1, le=100, description="Passages that a retrieval returns.")] = 10
+    candidates: Annotated[int, Field(ge=10, le=200, description="Candidates taken from each signal.")] = 40
+    context_tokens: Annotated[int, Field(ge=128, le=100_000, description="Token budget of the context.")] = 1500
+
+    generator: Annotated[
+        Literal["extractive", "openai"], Field(description="extractive: no model; openai: any compatible server.")
+    ] = "extractive"
+    openai_base_url: Annotated[str | None, Field(description="Base URL of the model server, up to /v1.")] = None
+    openai_model: Annotated[str | None, Field(description="Name of the model to ask for.")] = None
+    openai_api_key: Annotated[SecretStr | None, Field(description="Key of the model server.")] = None
+    openai_temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    openai_max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 512
+    openai_deadline_seconds: Annotated[float, Field(gt=0, le=3600, description="Total time, retries included.")] = 60.0
+    openai_retries: Annotated[int, Field(ge=0, le=10, description="Tries after the first.")] = 3
+
+    host: Annotated[str, Field(description="Address that `vouch serve` binds.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    max_body_mb: Annotated[int, Field(ge=1, le=4096, description="Largest HTTP request body.")] = 64
+    max_question_chars: Annotated[int, Field(ge=16, le=100_000)] = 4000
+
+    @field_validator("home", "models")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
+
+    @property
+    def workspace_folder(self) -> Path:
+        """Where this workspace keeps its files."""
+        return self.home / "workspaces" / self.workspace
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the exported embedding model lies."""
+        return (self.models or self.home / "models") / "all-MiniLM-L6-v2"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the file: nothing else is read."""
+        home = init_settings().get("home") or os.environ.get(f"{PREFIX}HOME") or ".vouch"
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(str(home)) / "vouch.toml")
+
+    @classmethod
+    def load(cls, **flags: Any) -> Self:
+        """Settings from all sources. Raises InvalidInput that names the key at fault."""
+        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields}
+        strange = sorted(key for key in os.environ if key.startswith(PREFIX) and key not in known)
+        if strange:
+            raise InvalidInput(
+                f"unknown setting {strange[0]} in the environment; `vouch config show` lists the known ones"
+            )
+        try:
+            return cls(**{key: value for key, value in flags.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"setting {where}: {first['msg']}") from error

@@ -1,0 +1,133 @@
+"""A workspace's database: SQLite file or PostgreSQL schema behind the same two methods, `read` and `write`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pysqlite3
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from kernel.errors import InvalidInput, Unavailable
+
+BUSY_SECONDS = 60
+WRITER_LOCK = 0x766F756368
+"""Advisory lock that makes one writer at a time on PostgreSQL too, as SQLite's BEGIN IMMEDIATE does."""
+
+
+class Database:
+    """Connections to one workspace. `url` is `sqlite:///FILE` or `postgresql://…`; `workspace` is its schema there.
+
+    Raises InvalidInput for another kind of URL, and Unavailable where the database cannot be reached.
+    """
+
+    def __init__(self, url: str, workspace: str = "default") -> None:
+        self.url = make_url(url)
+        self.schema = f"vouch_{workspace}"
+        if self.url.get_backend_name() == "sqlite":
+            self.engine = _sqlite_engine(self.url)
+        elif self.url.get_backend_name() == "postgresql":
+            self.engine = create_engine(
+                self.url.set(drivername="postgresql+psycopg"),
+                connect_args={
+                    "options": f"-csearch_path={self.schema} -cdefault_transaction_isolation=repeatable\\ read"
+                },
+                pool_pre_ping=True,
+            )
+        else:
+            raise InvalidInput(
+                f"database_url must begin with sqlite:/// or postgresql://, not {self.url.drivername}://"
+            )
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one consistent state and waits for nobody."""
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except OperationalError as error:
+            raise Unavailable(f"the database cannot be reached: {_words(error)}") from error
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """The one writing transaction at a time: committed, durably, when the block ends; undone if it raises."""
+        try:
+            with self.engine.connect() as connection:
+                if self.is_sqlite:
+                    connection.info["write"] = True
+                else:
+                    connection.execution_options(isolation_level="READ COMMITTED")
+                with connection.begin():
+                    if not self.is_sqlite:
+                        connection.execute(
+                            text("SELECT pg_advisory_xact_lock(:lock, hashtext(current_schema()))"),
+                            {"lock": WRITER_LOCK % 2**31},
+                        )
+                    yield connection
+        except OperationalError as error:
+            raise Unavailable(f"the database cannot be written: {_words(error)}") from error
+
+    def migrate(self) -> None:
+        """Bring the schema up to this program's version; does nothing where it is there already."""
+        if not self.is_sqlite:
+            with self.write() as connection:
+                connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"'))
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        with self.read() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current == head:
+            return
+        with self.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: URL) -> Any:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        module=pysqlite3.dbapi2,
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=56,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _sqlite_pragmas)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-16384",
+        "mmap_size=268435456",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.pop("write", False) else "BEGIN")
+
+
+def _words(error: OperationalError) -> str:
+    return str(error.orig).strip().splitlines()[0]

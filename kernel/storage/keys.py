@@ -1,0 +1,125 @@
+"""API keys and idempotent requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from kernel.errors import Conflict, NotFound, Unauthenticated
+from kernel.ids import random_id, secret_key, sha256
+from kernel.records import KeyInfo, Principal, Role
+from kernel.storage.database import Database
+from kernel.storage.rows import dumps, insert_new, now
+from kernel.storage.schema import api_key, idempotency
+
+
+class Keys:
+    """API keys. Only the hash of a secret is stored, so a key can be shown once, when it is made."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, role: Role, groups: Sequence[str] | None = (), name: str = "", expires_at: datetime | None = None
+    ) -> tuple[KeyInfo, str]:
+        """A new key and its secret. `groups` of None may see every document."""
+        secret, key_id = secret_key(), random_id("key")
+        values = {
+            "id": key_id,
+            "name": name,
+            "sha256": sha256(secret),
+            "role": role.value,
+            "all_groups": groups is None,
+            "groups": dumps(sorted(set(groups or ()))),
+            "expires_at": expires_at.astimezone(UTC).isoformat(timespec="microseconds") if expires_at else None,
+            "created_at": now(),
+        }
+        with self._database.write() as connection:
+            connection.execute(api_key.insert(), values)
+        return self._get(key_id), secret
+
+    def authenticate(self, secret: str) -> Principal:
+        """Who a secret belongs to. Raises Unauthenticated where it is unknown, expired or revoked."""
+        with self._database.read() as connection:
+            row = connection.execute(select(api_key).where(api_key.c.sha256 == sha256(secret))).first()
+        if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now()):
+            raise Unauthenticated("the API key is unknown, expired or revoked")
+        return Principal(row.id, Role(row.role), None if row.all_groups else frozenset(json.loads(row.groups)))
+
+    def revoke(self, key_id: str) -> KeyInfo:
+        """End a key at once. Raises NotFound where there is none of that id."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None)).values(revoked_at=now())
+            )
+        return self._get(key_id)
+
+    def items(self) -> list[KeyInfo]:
+        """All keys, oldest first."""
+        with self._database.read() as connection:
+            return [
+                _info(row) for row in connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.id))
+            ]
+
+    def any(self) -> bool:
+        """Whether a key that still holds exists."""
+        query = select(func.count()).select_from(api_key).where(api_key.c.revoked_at.is_(None))
+        with self._database.read() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+    def _get(self, key_id: str) -> KeyInfo:
+        with self._database.read() as connection:
+            row = connection.execute(select(api_key).where(api_key.c.id == key_id)).first()
+        if row is None:
+            raise NotFound(f"no key {key_id}")
+        return _info(row)
+
+
+class Requests:
+    """What was answered to requests that carried an `Idempotency-Key`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def seen(self, principal: str, key: str, request_sha256: str) -> tuple[int, Any] | None:
+        """Status and body of the answer given before. Raises Conflict where the key came with another request."""
+        query = select(idempotency).where(idempotency.c.principal == principal, idempotency.c.key == key)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if row.request_sha256 != request_sha256:
+            raise Conflict("this Idempotency-Key was used with a different request")
+        return int(row.status), json.loads(row.response)
+
+    def keep(self, principal: str, key: str, request_sha256: str, status: int, response: Any) -> None:
+        """Remember an answer."""
+        row = {
+            "principal": principal,
+            "key": key,
+            "request_sha256": request_sha256,
+            "status": status,
+            "response": dumps(response),
+            "created_at": now(),
+        }
+        with self._database.write() as connection:
+            insert_new(connection, idempotency, [row])
+
+
+def _info(row: Any) -> KeyInfo:
+    def moment(value: str | None) -> datetime | None:
+        return datetime.fromisoformat(value) if value else None
+
+    return KeyInfo(
+        id=row.id,
+        name=row.name,
+        role=Role(row.role),
+        groups=None if row.all_groups else tuple(json.loads(row.groups)),
+        created_at=datetime.fromisoformat(row.created_at),
+        expires_at=moment(row.expires_at),
+        revoked_at=moment(row.revoked_at),
+    )

@@ -1,0 +1,275 @@
+"""The system of record: one schema, for SQLite and PostgreSQL alike. Indexes over it are derived and disposable.
+
+A workspace has a database file (SQLite) or a schema (PostgreSQL) of its own, so no table needs to name it.
+Visibility is kept a revision: a chunk, mention or relation is visible exactly where its revision is.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Key = BigInteger().with_variant(Integer, "sqlite")
+"""Row numbers: 64 bits everywhere (SQLite gives its INTEGER PRIMARY KEY 64 bits)."""
+
+
+def _when() -> Column[str]:
+    """A moment, ISO 8601 in UTC: text, so that both databases keep exactly the characters that are hashed."""
+    return Column("created_at", String(32), nullable=False)
+
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="What the stored data was made with: embedding model, version of the chunker.",
+)
+
+source = Table(
+    "source",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", String(512), nullable=False, unique=True),
+    Column("location", Text, nullable=False),
+    _when(),
+    comment="Where documents come from: a folder, a file, an upload box.",
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("public_id", String(40), nullable=False, unique=True),
+    Column("source_id", ForeignKey("source.id"), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("external_id", Text),
+    _when(),
+    UniqueConstraint("source_id", "path"),
+    comment="A thing in a source that has text; its revisions hold the text.",
+)
+
+document_group = Table(
+    "document_group",
+    metadata,
+    Column("document_id", ForeignKey("document.id"), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    comment="Who may see a document. A document without rows here is visible to everyone in the workspace.",
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("document_id", ForeignKey("document.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("content_sha256", String(64), nullable=False),
+    Column("text_sha256", String(64), nullable=False),
+    Column("recipe", String(64), nullable=False),
+    Column("media_type", String(128), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text),
+    Column("length", Integer, nullable=False),
+    Column("details", Text, nullable=False),
+    _when(),
+    UniqueConstraint("document_id", "number"),
+    UniqueConstraint("document_id", "content_sha256", "recipe", name="uq_revision_content"),
+    comment="One state of a document. Immutable. `recipe` names the parser, chunker and model that made its chunks.",
+)
+
+revision_text = Table(
+    "revision_text",
+    metadata,
+    Column("revision_id", ForeignKey("revision.id"), primary_key=True),
+    Column("text", Text, nullable=False),
+    comment="The canonical text, apart from its revision so that listings stay small.",
+)
+
+visibility = Table(
+    "visibility",
+    metadata,
+    Column("revision_id", ForeignKey("revision.id"), primary_key=True),
+    Column("born", Integer, primary_key=True),
+    Column("died", Integer),
+    comment="A revision is seen by snapshots born <= s < died. Several rows where a rollback brought it back.",
+)
+Index("ix_visibility_died", visibility.c.died)
+
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("public_id", String(40), nullable=False, unique=True),
+    Column("revision_id", ForeignKey("revision.id"), nullable=False, index=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("page", Integer),
+    Column("heading", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sentences", LargeBinary, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    Column("sentence_vectors", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="A passage: text == canonical[start:end]. Vectors are little-endian float32, those of sentences float16.",
+)
+
+entity = Table(
+    "entity",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    comment="A name that text uses, normalised. Two names of one thing are two rows, tied by `alias` relations.",
+)
+
+mention = Table(
+    "mention",
+    metadata,
+    Column("chunk_id", ForeignKey("chunk.id"), primary_key=True),
+    Column("start", Integer, primary_key=True),
+    Column("end", Integer, primary_key=True),
+    Column("entity_id", ForeignKey("entity.id"), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    comment="An entity named in [start, end) of a chunk's text.",
+)
+Index("ix_mention_entity_id", mention.c.entity_id)
+
+relation = Table(
+    "relation",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("chunk_id", ForeignKey("chunk.id"), nullable=False, index=True),
+    Column("subject_id", ForeignKey("entity.id"), nullable=False, index=True),
+    Column("predicate", String(64), nullable=False),
+    Column("object_id", ForeignKey("entity.id"), nullable=False, index=True),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    comment="A typed edge between entities, stated in [start, end) of the chunk that supports it.",
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("parent", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("documents", Integer, nullable=False),
+    Column("last_chunk", Key, nullable=False),
+    _when(),
+    comment="A published state of all documents. `parent` is the snapshot that it was made from; 0 is the empty one.",
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("snapshot", Integer, nullable=False),
+    Column("action", String(16), nullable=False),
+    _when(),
+    comment="Every move of the live pointer; the last row is the one in force.",
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("input", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("result", Text),
+    Column("error", Text),
+    Column("updated_at", String(32), nullable=False),
+    _when(),
+    comment="Long work that was accepted: queued, running, done or failed. Survives restarts.",
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("all_groups", Boolean, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("expires_at", String(32)),
+    Column("revoked_at", String(32)),
+    _when(),
+    comment="API keys by the hash of their secret.",
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("principal", String(40), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_sha256", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("response", Text, nullable=False),
+    _when(),
+    comment="Answers to requests that carried an Idempotency-Key.",
+)
+
+prompt_version = Table(
+    "prompt_version",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("template", Text, nullable=False),
+    _when(),
+    comment="Every prompt template that an answer was made with, by hash.",
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    Column("number", Key, primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("principal", String(40), nullable=False, index=True),
+    Column("status", String(16), nullable=False),
+    Column("question", Text, nullable=False),
+    Column("snapshot", Integer, nullable=False),
+    Column("prompt_sha256", String(64), nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("leaf_sha256", String(64), nullable=False),
+    _when(),
+    comment="The record of an answer: `body` as the caller saw it, `run` what it stood on. The leaf hashes both.",
+)
+
+answer_evidence = Table(
+    "answer_evidence",
+    metadata,
+    Column("answer_number", ForeignKey("answer.number"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("chunk_id", ForeignKey("chunk.id"), nullable=False, index=True),
+    Column("cited", Boolean, nullable=False),
+    comment="The passages that an answer's context held, in order, for looking up what depends on a document.",
+)

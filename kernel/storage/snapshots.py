@@ -1,0 +1,138 @@
+"""Publishing, rolling back and naming snapshots. Publishing is one transaction; rolling back is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, func, select, update
+
+from kernel.errors import InvalidInput, NotFound
+from kernel.records import LiveState, Principal, SnapshotInfo
+from kernel.storage.catalog import ACCESS_VERSION, may_see
+from kernel.storage.database import Database
+from kernel.storage.rows import now, parts, seen_by
+from kernel.storage.schema import chunk, document, publication, revision, setting, snapshot, visibility
+
+
+class Snapshots:
+    """The published states of a workspace. Snapshot 0 is the empty one that every workspace starts from."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def live(self) -> LiveState:
+        """What a question that names no snapshot sees."""
+        with self._database.read() as connection:
+            return _live(connection)
+
+    def publish(self, reason: str, births: Collection[int], deaths: Collection[int]) -> int:
+        """Make revisions visible and withdraw others, at once; the number of the new snapshot.
+
+        The new snapshot follows the live one, so after a rollback it builds on what was rolled back to.
+        Publishes nothing, and returns the live number, where nothing changes.
+        """
+        with self._database.write() as connection:
+            live = _live(connection).snapshot
+            newest = int(connection.execute(select(func.coalesce(func.max(snapshot.c.number), 0))).scalar_one())
+            shown, hidden = set(births), set(deaths)
+            if live != newest:
+                current, target = _visible(connection, newest), _visible(connection, live)
+                target = (target - hidden) | shown
+                shown, hidden = target - current, current - target
+                if target == _visible(connection, live):
+                    return live
+            if not shown and not hidden:
+                return live
+            number = newest + 1
+            _move(connection, number, shown, hidden)
+            _record(connection, number, live, reason)
+            return number
+
+    def rollback(self, number: int) -> None:
+        """Make an earlier (or later) snapshot the live one. Raises NotFound where there is none of that number."""
+        with self._database.write() as connection:
+            if (
+                number != 0
+                and not connection.execute(select(snapshot.c.number).where(snapshot.c.number == number)).first()
+            ):
+                raise NotFound(f"no snapshot {number}; `vouch snapshots` lists them")
+            connection.execute(publication.insert(), {"snapshot": number, "action": "rollback", "created_at": now()})
+
+    def resolve(self, name: str) -> int:
+        """The snapshot of a number, or the one that was live at an ISO 8601 moment (UTC where it names no zone)."""
+        with self._database.read() as connection:
+            if name.isdecimal():
+                found = connection.execute(select(snapshot.c.number).where(snapshot.c.number == int(name))).scalar()
+                if found is None and int(name) != 0:
+                    raise NotFound(f"no snapshot {name}; `vouch snapshots` lists them")
+                return int(name)
+            moves = select(publication.c.snapshot).where(publication.c.created_at <= _moment(name))
+            return int(connection.execute(moves.order_by(publication.c.id.desc()).limit(1)).scalar() or 0)
+
+    def items(self) -> list[SnapshotInfo]:
+        """All snapshots, newest first."""
+        with self._database.read() as connection:
+            live = _live(connection).snapshot
+            rows = connection.execute(select(snapshot).order_by(snapshot.c.number.desc()))
+            return [
+                SnapshotInfo(r.number, r.parent, r.reason, r.documents, r.created_at, r.number == live) for r in rows
+            ]
+
+    def visible_revisions(self, number: int, principal: Principal) -> list[int]:
+        """Ids of the revisions that `principal` may see in a snapshot, ascending: the filter of every search."""
+        query = select(visibility.c.revision_id).where(seen_by(number))
+        rule = may_see(principal)
+        if rule is not None:
+            query = (
+                query.join(revision, revision.c.id == visibility.c.revision_id)
+                .join(document, document.c.id == revision.c.document_id)
+                .where(rule)
+            )
+        with self._database.read() as connection:
+            return sorted(connection.execute(query).scalars())
+
+    def last_chunk(self, number: int) -> int:
+        """The highest chunk row that a snapshot can see; 0 for the empty one."""
+        with self._database.read() as connection:
+            found = connection.execute(select(snapshot.c.last_chunk).where(snapshot.c.number == number)).scalar()
+            return int(found or 0)
+
+
+def _live(connection: Connection) -> LiveState:
+    head = select(publication.c.snapshot).order_by(publication.c.id.desc()).limit(1).scalar_subquery()
+    access = select(setting.c.value).where(setting.c.name == ACCESS_VERSION).scalar_subquery()
+    reach = select(snapshot.c.last_chunk).where(snapshot.c.number == head).scalar_subquery()
+    row = connection.execute(select(head, reach, access)).one()
+    return LiveState(row[0] or 0, row[1] or 0, int(row[2] or 0))
+
+
+def _visible(connection: Connection, number: int) -> set[int]:
+    return set(connection.execute(select(visibility.c.revision_id).where(seen_by(number))).scalars())
+
+
+def _move(connection: Connection, number: int, shown: set[int], hidden: set[int]) -> None:
+    for some in parts(sorted(hidden)):
+        open_rows = visibility.c.revision_id.in_(some) & visibility.c.died.is_(None)
+        connection.execute(update(visibility).where(open_rows).values(died=number))
+    if shown:
+        connection.execute(
+            visibility.insert(), [{"revision_id": r, "born": number, "died": None} for r in sorted(shown)]
+        )
+
+
+def _record(connection: Connection, number: int, parent: int, reason: str) -> None:
+    documents = connection.execute(select(func.count()).select_from(visibility).where(seen_by(number))).scalar_one()
+    last_chunk = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
+    values = {"number": number, "parent": parent, "reason": reason, "documents": documents, "last_chunk": last_chunk}
+    connection.execute(snapshot.insert(), values | {"created_at": now()})
+    connection.execute(publication.insert(), {"snapshot": number, "action": "publish", "created_at": now()})
+
+
+def _moment(name: str) -> str:
+    try:
+        moment = datetime.fromisoformat(name)
+    except ValueError as error:
+        raise InvalidInput(f"as_of must be a snapshot number or an ISO 8601 moment, not {name!r}") from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

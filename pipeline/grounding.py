@@ -1,0 +1,196 @@
+"""Tying every sentence of an answer to exact quotes, and saying how far they carry it.
+
+The checks are deterministic: shared terms, numbers that must agree, negation that must not flip. A citation of
+something that was not in the context is dropped, and a sentence left without one is marked as not found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from nupunkt import sent_spans
+
+from kernel.ids import sha256
+from kernel.records import (
+    AnswerSentence,
+    AnswerStatus,
+    Citation,
+    Conflict,
+    Evidence,
+    Generation,
+    Grounded,
+    Passage,
+    Support,
+)
+from pipeline.wording import clean
+from retrieval.analysis import content_terms
+
+SUPPORTED, CONTRADICTED, NOT_FOUND = "supported", "contradicted", "not_found"
+ENOUGH = 0.6
+"""Share of a sentence's content terms that its quotes must hold for it to count as supported."""
+SAME_MATTER = 0.6
+"""Share of terms that two sentences must have in common to speak of the same matter."""
+
+_CITED = re.compile(r"((?:\s*\[c\d{1,4}\])+)")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|cannot|without|n't)\b|n't\b", re.IGNORECASE)
+_ABSTAINED = re.compile(r"^\W*not found\W*$", re.IGNORECASE)
+NOTHING = "The model found no answer in the passages that it was given."
+
+
+@dataclass(slots=True)
+class _Book:
+    """Citations made so far, one for each distinct quote."""
+
+    evidence: Evidence
+    items: list[Citation] = field(default_factory=list)
+    known: dict[tuple[str, int, int], Citation] = field(default_factory=dict)
+
+    def cite(self, passage: Passage, start: int, end: int) -> Citation:
+        key = (passage.chunk_id, start, end)
+        if key not in self.known:
+            self.known[key] = _citation(f"c{len(self.items) + 1}", passage, start, end)
+            self.items.append(self.known[key])
+        return self.known[key]
+
+
+def ground(generation: Generation, evidence: Evidence) -> Grounded:
+    """The answer with its sentences, citations, conflicts and notices, and how far it may be relied on."""
+    if not generation.text.strip() or _ABSTAINED.match(generation.text):
+        return Grounded(AnswerStatus.ABSTAINED, generation.reason or NOTHING, "", 0.0)
+    book = _Book(evidence)
+    text, sentences = "", []
+    for claim, numbers in _claims(generation.text):
+        start = len(text) + (1 if text else 0)
+        text = f"{text} {claim}" if text else claim
+        citations, support = _support(claim, numbers, book)
+        sentences.append(
+            AnswerSentence(start, len(text), claim, tuple(dict.fromkeys(c.id for c in citations)), support)
+        )
+    conflicts = _conflicts(book)
+    status, reason = _decide(sentences, conflicts, generation.reason)
+    notices = tuple(dict.fromkeys(notice for citation in book.items for notice in citation.notices))
+    if status == AnswerStatus.ABSTAINED:
+        return Grounded(status, reason, "", 0.0)
+    confidence = round(min((s.support.score for s in sentences if s.support.label == SUPPORTED), default=0.0), 4)
+    confidence *= sum(s.support.label == SUPPORTED for s in sentences) / len(sentences)
+    return Grounded(status, reason, text, round(confidence, 4), tuple(sentences), tuple(book.items), conflicts, notices)
+
+
+def _claims(reply: str) -> Iterator[tuple[str, list[int]]]:
+    """Each sentence of a reply with the numbers of the passages that it cites."""
+    parts = _CITED.split(reply)
+    for text, marks in zip(parts[0::2], [*parts[1::2], ""], strict=True):
+        said = text.strip().lstrip(".,;:").strip()
+        spans = [said[a:b].strip() for a, b in sent_spans(said)] if said else []
+        spans = [clean(span) for span in spans if re.search(r"\w", span)]
+        numbers = [int(number) for number in re.findall(r"\d+", marks)]
+        for place, span in enumerate(spans):
+            yield span, numbers if place == len(spans) - 1 else []
+
+
+def _support(claim: str, numbers: Sequence[int], book: _Book) -> tuple[list[Citation], Support]:
+    wanted = set(content_terms(claim))
+    citations: list[Citation] = []
+    held: set[str] = set()
+    for number in dict.fromkeys(numbers):
+        if 1 <= number <= len(book.evidence.passages):
+            passage = book.evidence.passages[number - 1]
+            start, end = _best_span(passage, wanted)
+            citations.append(book.cite(passage, start, end))
+            held |= set(content_terms(f"{passage.title} {passage.text[start:end]}"))
+    if not citations:
+        return [], Support(NOT_FOUND, 0.0)
+    score = len(wanted & held) / max(len(wanted), 1)
+    return citations, Support(_label(claim, citations, score), round(score, 4))
+
+
+def _label(claim: str, citations: Sequence[Citation], score: float) -> str:
+    quotes = " ".join(f"{citation.title} {citation.quote}" for citation in citations)
+    stray = set(_NUMBER.findall(claim)) - set(_NUMBER.findall(quotes))
+    flipped = bool(_NEGATION.search(claim)) != bool(_NEGATION.search(quotes))
+    if score >= ENOUGH and not stray and not flipped:
+        return SUPPORTED
+    if score >= ENOUGH and ((stray and _NUMBER.search(quotes)) or flipped):
+        return CONTRADICTED
+    return NOT_FOUND
+
+
+def _best_span(passage: Passage, wanted: set[str]) -> tuple[int, int]:
+    """The sentence, or two neighbours where both are needed, that holds most of the wanted terms."""
+    spans = [(sentence.start, sentence.end) for sentence in passage.sentences] or [(0, len(passage.text))]
+    pairs = [(a[0], b[1]) for a, b in pairwise(spans)]
+    best, best_score = spans[0], -1.0
+    for start, end in (*spans, *pairs):
+        held = len(wanted & set(content_terms(passage.text[start:end])))
+        score = held - 0.001 * (end - start) / max(len(passage.text), 1) - 0.5 * ((start, end) in pairs)
+        if score > best_score:
+            best, best_score = (start, end), score
+    return best
+
+
+def _citation(number: str, passage: Passage, start: int, end: int) -> Citation:
+    quote = passage.text[start:end]
+    return Citation(
+        id=number,
+        document_id=passage.document_id,
+        external_id=passage.external_id,
+        revision=passage.revision,
+        title=passage.title,
+        uri=passage.uri,
+        page=passage.page,
+        chunk_id=passage.chunk_id,
+        start=passage.start + start,
+        end=passage.start + end,
+        quote=quote,
+        quote_sha256=sha256(quote),
+        path=passage.path,
+        notices=passage.notices,
+    )
+
+
+def _conflicts(book: _Book) -> tuple[Conflict, ...]:
+    """Sentences of other documents in the context that give other numbers, or the opposite, on a cited matter."""
+    found: list[Conflict] = []
+    for citation in tuple(book.items):
+        mine = set(content_terms(clean(citation.quote)))
+        for passage in book.evidence.passages:
+            if passage.document_id == citation.document_id or len(mine) < 4:
+                continue
+            for sentence in passage.sentences:
+                reason = _disagreement(citation.quote, mine, passage.text[sentence.start : sentence.end])
+                if reason:
+                    other = book.cite(passage, sentence.start, sentence.end)
+                    found.append(Conflict((citation.id, other.id), reason))
+    return tuple(found[:4])
+
+
+def _disagreement(quote: str, mine: set[str], other: str) -> str | None:
+    theirs = set(content_terms(clean(other)))
+    words = {term for term in mine if not term[0].isdigit()}
+    common = words & theirs
+    if len(common) < 4 or len(common) < SAME_MATTER * max(len(words), len({t for t in theirs if not t[0].isdigit()})):
+        return None
+    one, two = set(_NUMBER.findall(quote)), set(_NUMBER.findall(other))
+    if one - two and two - one:
+        return f"one says {', '.join(sorted(one - two))}, the other {', '.join(sorted(two - one))}"
+    if bool(_NEGATION.search(quote)) != bool(_NEGATION.search(other)):
+        return "one says what the other denies"
+    return None
+
+
+def _decide(
+    sentences: Sequence[AnswerSentence], conflicts: Sequence[Conflict], reason: str | None
+) -> tuple[AnswerStatus, str | None]:
+    supported = sum(sentence.support.label == SUPPORTED for sentence in sentences)
+    if not sentences or supported == 0:
+        return AnswerStatus.ABSTAINED, "Nothing in the reply is supported by the passages that it cites."
+    if supported < len(sentences):
+        rest = len(sentences) - supported
+        return AnswerStatus.PARTIAL, f"{rest} of {len(sentences)} sentences are not supported by what they cite."
+    if conflicts:
+        return AnswerStatus.PARTIAL, "The documents disagree: see conflicts."
+    return (AnswerStatus.PARTIAL, reason) if reason else (AnswerStatus.ANSWERED, None)

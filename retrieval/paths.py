@@ -1,0 +1,50 @@
+"""Why the graph reached a passage: the entities between the question and it, with the chunks that support each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernel.records import PathStep
+from retrieval.question import Asked
+from retrieval.view import View
+
+
+def path_to(
+    view: View, asked: Asked, place: int, before: Sequence[int], ids: Mapping[int, str]
+) -> tuple[PathStep, ...]:
+    """From an entity of the question to the passage at `place`: directly, or through one of the passages ranked before.
+
+    Empty where neither holds: then words or meaning alone brought it up. `ids` are the chunk ids of the places.
+    """
+    mine = entities_of(view, place)
+    direct = _rarest(view, np.intersect1d(mine, asked.entities.nodes))
+    if direct is not None:
+        return (PathStep(entity=view.index.name(direct)), PathStep(relation="named in", chunk_id=ids[place]))
+    for other in before:
+        theirs = entities_of(view, other)
+        start = _rarest(view, np.intersect1d(theirs, asked.entities.nodes))
+        bridge = _rarest(view, np.intersect1d(theirs, mine))
+        if start is not None and bridge is not None:
+            return (
+                PathStep(entity=view.index.name(start)),
+                PathStep(relation="named with", chunk_id=ids[other]),
+                PathStep(entity=view.index.name(bridge)),
+                PathStep(relation="named in", chunk_id=ids[place]),
+            )
+    return ()
+
+
+def entities_of(view: View, place: int) -> NDArray[np.int32]:
+    """The entities of a passage that may be used."""
+    span = slice(int(view.index.pass_ptr[place]), int(view.index.pass_ptr[place + 1]))
+    return view.index.pass_entity[span][view.links.passage_open[span]]
+
+
+def _rarest(view: View, entities: NDArray[np.int32]) -> int | None:
+    if not len(entities):
+        return None
+    weights = view.links.weight[entities]
+    return int(entities[int(np.argmax(weights))])

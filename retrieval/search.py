@@ -1,0 +1,173 @@
+"""A question's way to its passages: understand it, gather candidates, rank them, and say why each came up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kernel.ports import Embedder
+from kernel.records import LiveState, Notice, Passage, Principal, SentenceScore, Span
+from kernel.storage.corpus import Corpus
+from retrieval.candidates import find_candidates
+from retrieval.features import FIRST, SECOND
+from retrieval.library import Library
+from retrieval.paths import path_to
+from retrieval.question import Asked, understand
+from retrieval.ranker import Ranker, Ranking
+from retrieval.standing import Standing, standing_of
+from retrieval.view import View
+
+PASSAGES_KEPT = 4096
+DUPLICATE = 0.85
+"""Share of equal MinHash places from which two passages count as near-duplicates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found: passages best first, how many candidates there were, and what the question names."""
+
+    passages: tuple[Passage, ...]
+    candidates: tuple[tuple[str, float], ...]
+    entities: tuple[str, ...]
+    rarity: dict[str, float]
+    view: View
+    places: tuple[int, ...]
+    timings_ms: dict[str, float]
+
+
+class Searcher:
+    """Searches what a principal may see of a snapshot. Safe to use from several threads."""
+
+    def __init__(self, library: Library, corpus: Corpus, embedder: Embedder, ranker: Ranker, each: int) -> None:
+        self._library = library
+        self._corpus = corpus
+        self._embedder = embedder
+        self._ranker = ranker
+        self._each = each
+        self._passages: OrderedDict[int, tuple[Passage, tuple[Span, ...]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def method(self) -> dict[str, object]:
+        """What ranks: part of what a record pins."""
+        return {"ranker": self._ranker.sha256, "embedder": self._embedder.model, "each": self._each}
+
+    def search(
+        self,
+        text: str,
+        state: LiveState,
+        principal: Principal,
+        top_k: int,
+        *,
+        explain: bool = False,
+        name_candidates: bool = False,
+    ) -> Found:
+        """The `top_k` best passages of `state.snapshot` that `principal` may see.
+
+        With `explain`, each carries its signals. With `name_candidates`, all candidates are named with their scores.
+        """
+        begin = time.perf_counter()
+        view, dense = self._library.view(state, principal)
+        vector = self._embedder.embed([text])[0]
+        encoded = time.perf_counter()
+        asked = understand(view, text, vector)
+        candidates = find_candidates(view, dense, asked, self._each)
+        gathered = time.perf_counter()
+        ranking = self._ranker.rank(view, asked, candidates)
+        ranked = time.perf_counter()
+        shown = ranking.places[:top_k].tolist()
+        named = ranking.places.tolist() if name_candidates else shown
+        stored = self._fetch(view, named)
+        standings = {place: standing_of(view, place) for place in shown}
+        stored |= self._fetch(view, [standing.place for found in standings.values() for standing in found])
+        passages = self._present(view, asked, ranking, shown, stored, explain)
+        passages = [
+            replace(passage, notices=tuple(_notice(passage, standing, stored) for standing in standings[place]))
+            for passage, place in zip(passages, shown, strict=True)
+        ]
+        timings = {
+            "embed": encoded - begin,
+            "candidates": gathered - encoded,
+            "rank": ranked - gathered,
+            "fetch": time.perf_counter() - ranked,
+        }
+        return Found(
+            passages=tuple(passages),
+            candidates=tuple(
+                (stored[place][0].chunk_id, float(score))
+                for place, score in zip(named, ranking.scores[: len(named)], strict=True)
+            ),
+            entities=tuple(view.index.name(node) for node in asked.entities.nodes.tolist()),
+            rarity=candidates.rarity,
+            view=view,
+            places=tuple(shown),
+            timings_ms={name: round(seconds * 1000, 3) for name, seconds in timings.items()},
+        )
+
+    def _present(
+        self,
+        view: View,
+        asked: Asked,
+        ranking: Ranking,
+        shown: Sequence[int],
+        stored: dict[int, tuple[Passage, tuple[Span, ...]]],
+        explain: bool,
+    ) -> list[Passage]:
+        ids = {place: stored[place][0].chunk_id for place in shown}
+        found: list[Passage] = []
+        for rank, place in enumerate(shown):
+            passage, spans = stored[place]
+            found.append(
+                replace(
+                    passage,
+                    score=float(ranking.scores[rank]),
+                    signals=_signals(ranking, rank) if explain else {},
+                    sentences=_sentences(view, place, spans, asked),
+                    path=path_to(view, asked, place, shown[:rank], ids),
+                    duplicate_of=_duplicate(view, place, shown[:rank], ids),
+                )
+            )
+        return found
+
+    def _fetch(self, view: View, places: Sequence[int]) -> dict[int, tuple[Passage, tuple[Span, ...]]]:
+        rows = {place: int(view.index.chunk_id[place]) for place in places}
+        with self._lock:
+            known = {row: self._passages[row] for row in rows.values() if row in self._passages}
+        missing = [row for row in rows.values() if row not in known]
+        if missing:
+            read = self._corpus.passages(missing)
+            known |= read
+            with self._lock:
+                self._passages.update(read)
+                while len(self._passages) > PASSAGES_KEPT:
+                    self._passages.popitem(last=False)
+        return {place: known[row] for place, row in rows.items()}
+
+
+def _signals(ranking: Ranking, rank: int) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in zip((*FIRST, *SECOND), ranking.features[rank], strict=True)}
+
+
+def _sentences(view: View, place: int, spans: Sequence[Span], asked: Asked) -> tuple[SentenceScore, ...]:
+    index = view.index
+    vectors = index.sent_vec[int(index.sent_ptr[place]) : int(index.sent_ptr[place + 1])].astype(np.float32)
+    scores = np.round(vectors @ asked.vector, 5).tolist()
+    return tuple(SentenceScore(span.start, span.end, score) for span, score in zip(spans, scores, strict=True))
+
+
+def _notice(passage: Passage, standing: Standing, stored: dict[int, tuple[Passage, tuple[Span, ...]]]) -> Notice:
+    by = stored[standing.place][0]
+    return Notice(passage.document_id, standing.kind, standing.by, by.chunk_id, by.text[standing.start : standing.end])
+
+
+def _duplicate(view: View, place: int, before: Sequence[int], ids: dict[int, str]) -> str | None:
+    mine = view.index.signature[place]
+    for other in before:
+        if float((view.index.signature[other] == mine).mean()) >= DUPLICATE:
+            return ids[other]
+    return None

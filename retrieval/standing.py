@@ -1,0 +1,76 @@
+"""How a document stands: whether another one revoked, superseded or amended it, or it calls itself outdated.
+
+Only relations that a visible chunk states count, so a notice never gives away a document that may not be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graph.relations import ALIAS, AMENDS, REVOKES, STATUS, SUPERSEDES
+from retrieval.index import find
+from retrieval.view import View
+
+KINDS = {SUPERSEDES: "superseded", REVOKES: "revoked", AMENDS: "amended"}
+NOT_IN_FORCE = frozenset({"superseded", "revoked", "outdated"})
+"""Kinds that make another document the one to prefer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One statement about a document: its kind, by what (a name), and where: `[start, end)` of the chunk at `place`."""
+
+    kind: str
+    by: str | None
+    place: int
+    start: int
+    end: int
+
+
+def standing_of(view: View, place: int) -> tuple[Standing, ...]:
+    """What visible chunks say of the standing of the document at `place`, one statement a kind."""
+    index = view.index
+    title = find(index.entities, int(index.title[place]))
+    if title is None:
+        return ()
+    names = {title, *aliases(view, title)}
+    found: dict[str, Standing] = {}
+    for name in sorted(names):
+        for edge in edges_of(view, name, (*KINDS, STATUS)):
+            made = _standing(view, place, names, edge)
+            if made is not None:
+                found.setdefault(made.kind, made)
+    return tuple(found[kind] for kind in sorted(found))
+
+
+def _standing(view: View, place: int, names: set[int], edge: NDArray[np.int64]) -> Standing | None:
+    index = view.index
+    where, subject, predicate, thing, start, end = edge.tolist()
+    word = index.name(predicate)
+    if word == STATUS and subject in names and index.title[where] == index.title[place]:
+        value = index.name(thing)
+        return Standing(value if value in NOT_IN_FORCE else "outdated", None, where, start, end)
+    if word in KINDS and thing in names and subject not in names:
+        return Standing(KINDS[word], index.name(subject), where, start, end)
+    return None
+
+
+def edges_of(view: View, entity: int, predicates: Sequence[str]) -> NDArray[np.int64]:
+    """The visible typed relations, with one of the predicates, that an entity is part of; in stored order."""
+    index = view.index
+    numbers = index.edge_of[int(index.edge_ptr[entity]) : int(index.edge_ptr[entity + 1])]
+    if not len(numbers):
+        return index.edges[:0]
+    known = [number for number in (index.entity(predicate) for predicate in predicates) if number is not None]
+    rows = index.edges[np.unique(numbers)]
+    return rows[view.mask[rows[:, 0]] & np.isin(rows[:, 2], known)]
+
+
+def aliases(view: View, entity: int) -> list[int]:
+    """Entities that a visible chunk calls another name of this one."""
+    rows = edges_of(view, entity, (ALIAS,))
+    return sorted({int(end) for end in rows[:, [1, 3]].ravel()} - {entity})
