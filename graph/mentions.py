@@ -91,15 +91,15 @@ def find_mentions(text: str) -> list[Mention]:
     return [unique[place] for place in sorted(unique)]
 
 
-def about(titles: Iterable[str]) -> list[Mention]:
-    """Mentions, with empty spans at 0, of what a passage is about: its document's title and its headings."""
-    keys: dict[str, None] = {}
-    for title in titles:
-        for name in (title, base_name(title)):
-            key = name_key(name) if name else ""
+def about(title: str, headings: Iterable[str]) -> list[Mention]:
+    """Mentions, with empty spans at 0, of what a passage is about: its document's title, and its headings as terms."""
+    kinds: dict[str, MentionKind] = {}
+    for name, kind in [(title, MentionKind.TITLE), *((heading, MentionKind.TERM) for heading in headings)]:
+        for form in (name, base_name(name)):
+            key = name_key(form) if form else ""
             if key and key not in STOPWORDS:
-                keys[key] = None
-    return [Mention(key, MentionKind.TITLE, 0, 0) for key in keys]
+                kinds.setdefault(key, kind)
+    return [Mention(key, kind, 0, 0) for key, kind in kinds.items()]
 
 
 def _mention(surface: str, kind: MentionKind, start: int) -> Iterator[Mention]:

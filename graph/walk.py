@@ -23,7 +23,8 @@ class Links:
 
     `passage_entity[passage_ptr[p]:passage_ptr[p + 1]]` are the entities of passage p, `entity_passage` the reverse;
     `*_open` says of each link whether it may be used; `is_title` of each entity's link, whether that passage is about
-    the entity. `weight` is the rarity of each entity, `degree` its number of open links.
+    the entity. `weight` is the rarity of each entity, `degree` its number of open links. `passage_key` orders passages
+    where their mass is the same; the links of an entity come in that order too.
     """
 
     passage_ptr: NDArray[np.int64]
@@ -35,6 +36,7 @@ class Links:
     is_title: NDArray[np.bool_]
     weight: NDArray[np.float32]
     degree: NDArray[np.int32]
+    passage_key: NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,20 @@ class Mass:
     values: Floats
 
     @staticmethod
-    def of(nodes: NDArray[np.integer[Any]], values: NDArray[np.number[Any]], beam: int | None = None) -> Mass:
-        """The sum of `values` by node, the strongest `beam` of them alone (of equal ones, the lowest numbers)."""
+    def of(
+        nodes: NDArray[np.integer[Any]],
+        values: NDArray[np.number[Any]],
+        beam: int | None = None,
+        key: NDArray[np.uint64] | None = None,
+    ) -> Mass:
+        """The sum of `values` by node, the strongest `beam` of them alone: of equal ones those lowest in `key`."""
         if not len(nodes):
             return Mass(nodes.astype(np.int64), values.astype(np.float64))
         unique, inverse = np.unique(nodes, return_inverse=True)
         total = np.bincount(inverse, weights=values, minlength=len(unique))
         if beam is not None and len(unique) > beam:
-            keep = np.sort(np.argsort(-total, kind="stable")[:beam])
+            tie = unique if key is None else key[unique]
+            keep = np.sort(np.lexsort((tie, -np.round(total, 12)))[:beam])
             unique, total = unique[keep], total[keep]
         return Mass(unique.astype(np.int64), total.astype(np.float64))
 
@@ -95,15 +103,25 @@ def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
 
 def to_passages(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     """One half step: each entity gives `title_share` to the passages about it and the rest to those that name it."""
-    owner, slots = gather(links.entity_ptr, mass.nodes, settings.hub)
+    owner, slots = gather(links.entity_ptr, mass.nodes)
     usable = links.entity_open[slots]
-    owner, slots = owner[usable], slots[usable]
+    owner, slots = _first(owner[usable], slots[usable], settings.hub)
     title = links.is_title[slots]
     titles = np.bincount(owner, weights=title, minlength=len(mass.nodes)).astype(np.float64)
     others = np.maximum(links.degree[mass.nodes] - titles, 0.0)
     titled, plain = _shares(titles, others, settings.title_share)
     share = np.where(title, titled[owner], plain[owner])
-    return Mass.of(links.entity_passage[slots], settings.damping * mass.values[owner] * share, settings.beam)
+    values = settings.damping * mass.values[owner] * share
+    return Mass.of(links.entity_passage[slots], values, settings.beam, links.passage_key)
+
+
+def _first(owner: Ints, slots: Ints, most: int) -> tuple[Ints, Ints]:
+    """At most `most` links of each owner. Counted after hidden links are gone, so that those cannot be felt."""
+    if not len(owner):
+        return owner, slots
+    begins = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+    place = np.arange(len(owner)) - np.repeat(begins, np.diff(np.append(begins, len(owner))))
+    return owner[place < most], slots[place < most]
 
 
 def _shares(titles: Floats, others: Floats, title_share: float) -> tuple[Floats, Floats]:
@@ -112,12 +130,10 @@ def _shares(titles: Floats, others: Floats, title_share: float) -> tuple[Floats,
     return to_titles / np.maximum(titles, 1), (1 - to_titles) / np.maximum(others, 1)
 
 
-def gather(ptr: NDArray[np.int64], nodes: Ints, most: int | None = None) -> tuple[Ints, Ints]:
-    """The slots of all links of `nodes` (at most `most` each) and, of each slot, its node's place in `nodes`."""
+def gather(ptr: NDArray[np.int64], nodes: Ints) -> tuple[Ints, Ints]:
+    """Of each link of `nodes`, its node's place in `nodes`, and its slot."""
     starts = ptr[nodes]
     lengths = ptr[nodes + 1] - starts
-    if most is not None:
-        lengths = np.minimum(lengths, most)
     owner = np.repeat(np.arange(len(nodes), dtype=np.int64), lengths)
     offsets = np.arange(len(owner), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return owner, np.repeat(starts, lengths) + offsets

@@ -203,9 +203,7 @@ def _allow_processor_time(seconds: int) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     soft = math.ceil(usage.ru_utime + usage.ru_stime) + seconds
-    resource.setrlimit(
-        resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
-    )
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _serve(source: BinaryIO, sink: BinaryIO, bounds: Limits) -> bool:
@@ -286,7 +284,5 @@ def _filter(architecture: int, refused: tuple[int, ...], clone: int, clone3: int
 
 def refuse(event: str, _arguments: tuple[Any, ...]) -> None:
     """The audit hook where there is no seccomp."""
-    if event.startswith(
-        ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.spawn")
-    ):
+    if event.startswith(("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.spawn")):
         raise PermissionError(errno.EPERM, f"{event} is refused in the sandbox")

@@ -44,16 +44,17 @@ def plan_sources(paths: Sequence[Path], name: str | None) -> list[SourcePlan]:
 
 
 def files_of(plan: SourcePlan, suffixes: frozenset[str], names: frozenset[str]) -> Iterator[SourceFile]:
-    """The files of a source that can be parsed, in order of name. Hidden files and folders are left out."""
-    several = len(plan.roots) > 1
+    """The files of a source that can be parsed, in order of name. Hidden files and folders are left out.
+
+    A file that is named itself is taken whatever its type: where it cannot be parsed, its document says so. Names are
+    relative to the source's folder, or to the folder that all its paths have in common.
+    """
+    base = Path(os.path.commonpath([root.parent for root in plan.roots]))
     for root in plan.roots:
-        lead = f"{root.name}/" if several else ""
-        if root.is_file():
-            yield SourceFile(root.name, root)
-            continue
-        for path in sorted(_walk(root)):
-            if path.suffix.lower() in suffixes or path.name in names:
-                yield SourceFile(lead + path.relative_to(root).as_posix(), path)
+        above = base if len(plan.roots) > 1 else root.parent if root.is_file() else root
+        for path in [root] if root.is_file() else sorted(_walk(root)):
+            if root.is_file() or path.suffix.lower() in suffixes or path.name in names:
+                yield SourceFile(path.relative_to(above).as_posix(), path)
 
 
 def _walk(root: Path) -> Iterator[Path]:

@@ -502,11 +502,10 @@ class RevisionState:
 
 @dataclass(frozen=True, slots=True)
 class StagedRevision:
-    """A stored revision: why it failed, if it did, and the groups that its own text asked for."""
+    """A stored revision, and why it failed, if it did."""
 
     revision_id: int
     reason: str | None
-    groups: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

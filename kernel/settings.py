@@ -7,6 +7,7 @@ An unknown key anywhere is an error, so that a misspelt setting never passes sil
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -100,6 +101,8 @@ class Settings(BaseSettings):
             )
         try:
             return cls(**{key: value for key, value in flags.items() if value is not None})
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidInput(f"vouch.toml in the home folder is not valid TOML: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -57,7 +57,7 @@ class _Tally:
 
     births: set[int] = field(default_factory=set)
     deaths: set[int] = field(default_factory=set)
-    groups: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    groups: dict[int, tuple[str, ...] | None] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     added: int = 0
     changed: int = 0
@@ -127,7 +127,7 @@ class Indexer:
         tally.deaths |= {state.revision_id for path, state in states.items() if path not in tally.seen}
         progress("publishing", len(files), len(files))
         removed = len(states.keys() - tally.seen)
-        snapshot = self._publish(source_id, plan, states, tally)
+        snapshot = self._publish(plan, states, tally)
         return IngestReport(
             source=plan.name,
             added=tally.added,
@@ -141,21 +141,12 @@ class Indexer:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    def _publish(self, source_id: int, plan: SourcePlan, states: dict[str, RevisionState], tally: _Tally) -> int:
-        self._set_groups(source_id, states, tally)
+    def _publish(self, plan: SourcePlan, states: dict[str, RevisionState], tally: _Tally) -> int:
+        """Who may see what takes effect before the documents do, so nobody sees one too early."""
+        self._catalog.set_revision_groups(tally.groups)
         self._library.update()
         births = tally.births - {state.revision_id for state in states.values()}
         return self._snapshots.publish(f"ingest {plan.name}", births, tally.deaths)
-
-    def _set_groups(self, source_id: int, states: dict[str, RevisionState], tally: _Tally) -> None:
-        """Who may see what takes effect before the documents do, so nobody sees one too early."""
-        wanted = {
-            path: groups
-            for path, groups in tally.groups.items()
-            if (groups or None) != (states[path].groups if path in states else None)
-        }
-        rows = self._catalog.document_rows(source_id, list(wanted))
-        self._catalog.set_groups({rows[path]: groups for path, groups in wanted.items() if path in rows})
 
     def _changed_documents(
         self, parser: Parser, file: SourceFile, source_id: int, states: dict[str, RevisionState], tally: _Tally
@@ -166,7 +157,7 @@ class Indexer:
         if digest and self._known(source_id, file.name, digest, states, tally):
             return
         for item in parser.parse(file.path, file.name):
-            path = f"{file.name}#{item.external_id}" if records and item.external_id else file.name
+            path = _unused(f"{file.name}#{item.external_id}" if records and item.external_id else file.name, tally.seen)
             if records:
                 digest = _record_digest(item)
                 if self._known(source_id, path, digest, states, tally, item):
@@ -176,7 +167,6 @@ class Indexer:
                 tally.failures.append((path, item.reason))
                 self._stage_failed(source_id, path, digest, item, tally)
                 continue
-            tally.groups[path] = item.groups
             drafts = split(item, self._tokenizer, self._chunk_tokens)
             title = item.title or Path(file.name).stem.replace("_", " ")
             yield _Waiting(path, digest, item, title, item.uri or _uri(file, item, records), drafts)
@@ -191,21 +181,20 @@ class Indexer:
         item: ParsedDocument | FailedDocument | None = None,
     ) -> bool:
         """Whether this content needs no work: it is visible already, or was stored at some time before."""
-        if path in tally.seen:
-            return False
         state = states.get(path)
         if state and (state.content_sha256, state.recipe) == (digest, self._recipe):
             tally.seen.add(path)
             tally.unchanged += 1
             if isinstance(item, ParsedDocument):
-                tally.groups[path] = item.groups
+                tally.groups[state.revision_id] = item.groups
             return True
         stored = self._catalog.staged(source_id, path, digest, self._recipe)
         if stored is None:
             return False
         self._count(path, states, tally)
         tally.births.add(stored.revision_id)
-        tally.groups[path] = item.groups if isinstance(item, ParsedDocument) else stored.groups
+        if isinstance(item, ParsedDocument):
+            tally.groups[stored.revision_id] = item.groups
         if stored.reason:
             tally.failures.append((path, stored.reason))
         return True
@@ -251,6 +240,15 @@ def embedding_input(title: str, draft: ChunkDraft) -> EmbeddingInput:
     return EmbeddingInput(prefix, draft.text, draft.sentences)
 
 
+def _unused(path: str, seen: set[str]) -> str:
+    """`path`, or the path with a number, where another document of this ingest has it: a record's id used twice."""
+    number, free = 1, path
+    while free in seen:
+        number += 1
+        free = f"{path} ({number})"
+    return free
+
+
 def _file_digest(path: Path) -> str:
     return sha256(path.read_bytes())
 
@@ -277,7 +275,7 @@ def _revision(one: _Waiting, vectors: Iterator[PassageVectors]) -> StoredRevisio
         uri=one.uri,
         text=document.text,
         reason=None,
-        details={"metadata": dict(document.metadata), "pages": len(document.pages), "groups": document.groups},
+        details={"metadata": dict(document.metadata), "pages": len(document.pages)},
         groups=document.groups,
         chunks=tuple(_chunk(one, draft, next(vectors)) for draft in one.drafts),
     )
@@ -301,8 +299,7 @@ def extract(title: str, path: str, draft: ChunkDraft, document: ParsedDocument) 
     named = find_mentions(draft.text)
     relations = find_relations(draft.text, named, key)
     relations += structural_relations(draft, key, document.facts, document.links)
-    subjects = [title, *draft.heading]
     if draft.ordinal == 0:
         stem = () if document.external_id else (Path(path).stem,)
         relations += title_aliases(title, stem)
-    return [*about(subjects), *named], relations
+    return [*about(title, draft.heading), *named], relations

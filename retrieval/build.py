@@ -36,6 +36,7 @@ def empty_index(dimension: int) -> Index:
     none = np.zeros(0, np.int64)
     return Index(
         chunk_id=none,
+        key=none.astype(np.uint64),
         revision_id=none,
         document_id=none,
         ordinal=none.astype(np.int32),
@@ -72,14 +73,16 @@ def extend(index: Index, new: Additions) -> Index:
     """`index` and the additions as one index. The additions' chunks must follow all chunks of `index`."""
     if not new.rows:
         return index
+    key = np.concatenate([index.key, np.array([term_hash(row.public_id) for row in new.rows], np.uint64)])
     chunk_id = np.concatenate([index.chunk_id, np.array([row.chunk_id for row in new.rows], np.int64)])
     word_rows = [np.array([term_hash(word) for word in words(row.text)], np.uint64) for row in new.rows]
     word_ptr, all_words = _append(index.word_ptr, index.words, word_rows)
     lexical = _extend_postings(index, new.rows)
-    links = _extend_links(index, new, chunk_id, word_ptr, all_words)
+    links = _extend_links(index, new, key, word_ptr, all_words)
     sent_ptr, sent_vec = _append(index.sent_ptr, index.sent_vec, [row.sentence_vectors for row in new.rows])
     return Index(
         chunk_id=chunk_id,
+        key=key,
         revision_id=np.concatenate([index.revision_id, np.array([row.revision_id for row in new.rows], np.int64)]),
         document_id=np.concatenate([index.document_id, np.array([row.document_id for row in new.rows], np.int64)]),
         ordinal=np.concatenate([index.ordinal, np.array([row.ordinal for row in new.rows], np.int32)]),
@@ -132,7 +135,7 @@ def _groups(ascending: UInt64) -> tuple[UInt64, Int64]:
 
 
 def _extend_links(
-    index: Index, new: Additions, chunk_id: Int64, word_ptr: Int64, all_words: UInt64
+    index: Index, new: Additions, chunk_key: UInt64, word_ptr: Int64, all_words: UInt64
 ) -> dict[str, NDArray]:  # type: ignore[type-arg]
     place = {int(row.chunk_id): number for number, row in enumerate(new.rows, start=len(index))}
     old_chunk = np.repeat(np.arange(len(index), dtype=np.int64), np.diff(index.pass_ptr))
@@ -155,7 +158,7 @@ def _extend_links(
         "phrase": known[0],
         "phrase_entity": known[1],
         **_name_arrays(index, keys, entities),
-        **_link_arrays(chunk, np.searchsorted(entities, key), kind, len(chunk_id), len(entities)),
+        **_link_arrays(chunk, np.searchsorted(entities, key), kind, chunk_key, len(entities)),
         **_edge_arrays(index, [(place[r[0]], *r[1:]) for r in new.relations], entities),
     }
 
@@ -180,14 +183,14 @@ def _name_arrays(index: Index, keys: dict[int, str], entities: UInt64) -> dict[s
     }
 
 
-def _link_arrays(chunk: Int64, entity: Int64, kind: Int64, chunks: int, entities: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
+def _link_arrays(chunk: Int64, entity: Int64, kind: Int64, key: UInt64, entities: int) -> dict[str, NDArray]:  # type: ignore[type-arg]
     pair, inverse = np.unique(chunk * entities + entity, return_inverse=True)
     joined = np.zeros(len(pair), np.int64)
     np.bitwise_or.at(joined, inverse, kind)
     chunk, entity = pair // max(entities, 1), pair % max(entities, 1)
-    order = np.argsort(entity, kind="stable")
+    order = np.lexsort((key[chunk], entity))
     return {
-        "pass_ptr": np.searchsorted(chunk, np.arange(chunks + 1)).astype(np.int64),
+        "pass_ptr": np.searchsorted(chunk, np.arange(len(key) + 1)).astype(np.int64),
         "pass_entity": entity.astype(np.int32),
         "pass_kind": joined.astype(np.uint8),
         "ent_ptr": np.searchsorted(entity[order], np.arange(entities + 1)).astype(np.int64),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.walk import Mass, WalkSettings, personalised_pagerank
+from graph.walk import Mass, WalkSettings, gather, personalised_pagerank
+from retrieval.decompose import target_of
 from retrieval.dense import DenseIndex
 from retrieval.features import Candidates
+from retrieval.index import TITLE
 from retrieval.lexical import bm25, strongest
 from retrieval.question import Asked
 from retrieval.view import View
@@ -18,28 +20,83 @@ WALKS = (
 )
 """Two walks, each (share of the passage seeds, settings): one follows what the question names, one what it means."""
 SEEDS = 16
+BRIDGE_ANCHORS = 4
+BRIDGED_EACH = 2
+BRIDGED = 24
 
 
 def find_candidates(view: View, dense: DenseIndex, asked: Asked, each: int) -> Candidates:
-    """The union of the best `each` of the dense and lexical signals and of the two walks."""
+    """The union of the best `each` of the dense and lexical signals and of the two walks, and what those lead to."""
     near, cosine = dense.search(view, asked.vector, each)
     lexical, rarity = bm25(view, asked.text)
-    worded = strongest(lexical, each)
+    worded = strongest(lexical, each, view.index.key)
     walked = walk(view, asked, near, cosine, lexical, worded)
-    by_walk = [mass.nodes[np.lexsort((mass.nodes, -mass.values))][:each] for mass in walked]
+    by_walk = [_best(view, mass)[:each] for mass in walked]
     places = np.unique(np.concatenate([near, worded, *by_walk]))
+    target = target_of(asked.text)
+    aimed, aimed_rarity = (lexical, rarity) if target == asked.text else bm25(view, target)
+    places = np.union1d(
+        places, bridges(view, dense, asked, _anchors(dense, asked, lexical, places, view.index.key), aimed)
+    )
     top = np.zeros(len(places))
     for mass in walked:
         found = np.isin(places, mass.nodes)
         top[found] = np.maximum(top[found], mass.values[np.searchsorted(mass.nodes, places[found])])
     return Candidates(
         places=places,
-        dense=(dense.vectors[places] @ asked.vector).astype(np.float64),
+        dense=np.round((dense.vectors[places] @ asked.vector).astype(np.float64), 6),
         lexical=lexical[places].astype(np.float64),
         walk=top,
         coverage=_coverage(view, rarity, places),
+        target=_coverage(view, aimed_rarity, places),
         rarity=rarity,
     )
+
+
+def bridges(
+    view: View, dense: DenseIndex, asked: Asked, anchors: NDArray[np.int64], aimed: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Passages of the documents that the anchors name, the BRIDGED_EACH of each that best hold what is asked for.
+
+    This is the question's second hop where documents are long: a walk knows only that a document is about a name.
+    """
+    index, links = view.index, view.links
+    _, slots = gather(index.pass_ptr, anchors)
+    slots = slots[links.passage_open[slots] & ((index.pass_kind[slots] & ~np.uint8(TITLE)) > 0)]
+    named = np.unique(index.pass_entity[slots]).astype(np.int64)
+    _, slots = gather(index.ent_ptr, named)
+    slots = slots[links.entity_open[slots] & links.is_title[slots]]
+    places = np.unique(index.ent_chunk[slots]).astype(np.int64)
+    places = places[~np.isin(index.document_id[places], index.document_id[anchors])]
+    if not len(places):
+        return places
+    scale = max(float(aimed.max(initial=0.0)), 1e-9)
+    score = np.round(aimed[places] / scale + dense.vectors[places] @ asked.vector, 6)
+    order = np.lexsort((index.key[places], -score, index.document_id[places]))
+    places, score = places[order], score[order]
+    document = index.document_id[places]
+    begins = np.flatnonzero(np.append(True, document[1:] != document[:-1]))
+    within = np.arange(len(places)) - np.repeat(begins, np.diff(np.append(begins, len(places))))
+    places, score = places[within < BRIDGED_EACH], score[within < BRIDGED_EACH]
+    return places[np.lexsort((index.key[places], -score))][:BRIDGED]
+
+
+def _anchors(
+    dense: DenseIndex,
+    asked: Asked,
+    lexical: NDArray[np.float32],
+    places: NDArray[np.int64],
+    key: NDArray[np.uint64],
+) -> NDArray[np.int64]:
+    """The few candidates that are nearest to the question in words and meaning together."""
+    scale = max(float(lexical[places].max(initial=0.0)), 1e-9)
+    score = np.round(dense.vectors[places] @ asked.vector + lexical[places] / scale, 6)
+    return places[np.lexsort((key[places], -score))][:BRIDGE_ANCHORS]
+
+
+def _best(view: View, mass: Mass) -> NDArray[np.int64]:
+    """Nodes by falling mass; equals in the order of the index's key."""
+    return mass.nodes[np.lexsort((view.index.key[mass.nodes], -np.round(mass.values, 12)))]
 
 
 def walk(

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from retrieval.index import Index
 from retrieval.view import View
 
+TIES = 16
+
 
 class DenseIndex:
     """A FAISS flat index over an index's vectors. Exact, so a filter costs no recall."""
@@ -21,8 +23,11 @@ class DenseIndex:
         self.vectors: NDArray[np.float32] = data.reshape(shape)
 
     def search(self, view: View, vector: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Positions and cosines of the `k` visible chunks nearest to a unit vector, nearest first."""
-        k = min(k, view.count)
+        """Positions and cosines of the `k` visible chunks nearest to a unit vector, nearest first.
+
+        Of equal ones, those lowest in the index's key come first; that holds for up to TIES of them at the end.
+        """
+        wanted, k = min(k, view.count), min(k + TIES, view.count)
         if k == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         parameters = None
@@ -31,5 +36,6 @@ class DenseIndex:
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         scores, places = self._flat.search(vector[None, :], k, params=parameters)
-        order = np.lexsort((places[0], -scores[0]))
+        scores = np.round(scores, 6)
+        order = np.lexsort((view.index.key[places[0]], -scores[0]))[:wanted]
         return places[0][order].astype(np.int64), scores[0][order]

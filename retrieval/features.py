@@ -33,6 +33,7 @@ FIRST = (
     "titled",
     "entity_share",
     "titled_x_sentence",
+    "target",
 )
 SECOND = (
     "named_by_anchor",
@@ -45,8 +46,11 @@ SECOND = (
     "sentence_x_named",
     "named_x_hop",
     "unasked_title",
+    "named_x_target",
 )
 ANCHORS = 6
+OPEN = 0.3
+"""Share of the question's terms, by rarity, from which on a passage that lacks them leads to others in full."""
 HOP_ANCHORS = 4
 HOP_SENTENCES = 2
 
@@ -55,7 +59,8 @@ HOP_SENTENCES = 2
 class Candidates:
     """Candidate positions, ascending, with each signal's score (0 where it did not find one).
 
-    `coverage` is the share of the question's terms that a passage holds, weighed by `rarity`, their idf.
+    `coverage` is the share of the question's terms that a passage holds, weighed by `rarity`, their idf; `target` the
+    share of those terms that say what is asked for.
     """
 
     places: Ints
@@ -63,18 +68,25 @@ class Candidates:
     lexical: Floats
     walk: Floats
     coverage: Floats
+    target: Floats
     rarity: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The sentences and entities of the candidates, gathered once."""
+    """The sentences and entities of the candidates, gathered once.
+
+    Whether a passage is about an entity (title) or names it in its text is told apart: the passages of one long
+    document share its title, and that alone does not lead from one of them to the next.
+    """
 
     sentences: NDArray[np.float32]
     sentence_owner: Ints
     entity: Ints
     entity_owner: Ints
     is_title: NDArray[np.bool_]
+    is_named: NDArray[np.bool_]
+    document: Ints
 
 
 def surroundings(view: View, candidates: Candidates) -> Surroundings:
@@ -90,13 +102,15 @@ def surroundings(view: View, candidates: Candidates) -> Surroundings:
         index.pass_entity[slots].astype(np.int64),
         entity_owner,
         (index.pass_kind[slots] & TITLE) > 0,
+        (index.pass_kind[slots] & ~np.uint8(TITLE)) > 0,
+        index.document_id[candidates.places],
     )
 
 
 def first_features(view: View, asked: Asked, candidates: Candidates, around: Surroundings) -> Floats:
     """`[candidates, len(FIRST)]`: how a passage fits the question itself."""
     count = len(candidates.places)
-    similarity = around.sentences @ asked.vector
+    similarity = np.round(around.sentences @ asked.vector, 6)
     best, second = _two_best(similarity, around.sentence_owner, candidates.dense)
     asked_weight = np.zeros(len(around.entity))
     share = np.zeros(count)
@@ -106,7 +120,7 @@ def first_features(view: View, asked: Asked, candidates: Candidates, around: Sur
         total = float((view.links.weight[asked.entities.nodes] * asked.entities.values).sum())
         share = np.bincount(around.entity_owner, weights=rarity, minlength=count) / max(total, 1e-9)
     titled = np.zeros(count)
-    np.maximum.at(titled, around.entity_owner, asked_weight * around.is_title)
+    np.maximum.at(titled, around.entity_owner, asked_weight * around.is_title * _sharpness(view, around))
     lexical = candidates.lexical / max(float(candidates.lexical.max(initial=0.0)), 1e-9)
     walk = candidates.walk / max(float(candidates.walk.max(initial=0.0)), 1e-12)
     columns = (
@@ -122,6 +136,7 @@ def first_features(view: View, asked: Asked, candidates: Candidates, around: Sur
         titled,
         share,
         titled * best,
+        candidates.target,
     )
     return np.stack(columns, axis=1)
 
@@ -133,7 +148,7 @@ def second_features(
     count = len(candidates.places)
     rank = np.empty(count, np.int64)
     rank[order] = np.arange(count)
-    named, names, shared = _bridges(view, asked, around, order, count)
+    named, names, shared = _bridges(view, asked, candidates, around, order)
     hop, hop_sentence = _hops(view, asked, candidates, around, order)
     best, titled = first[:, FIRST.index("sentence")], first[:, FIRST.index("titled")]
     columns = (
@@ -147,31 +162,48 @@ def second_features(
         best * named,
         named * hop_sentence,
         (titled == 0) * named,
+        named * candidates.target,
     )
     return np.stack(columns, axis=1)
 
 
-def _bridges(view: View, asked: Asked, around: Surroundings, order: Ints, count: int) -> tuple[Floats, Floats, Floats]:
+def _bridges(
+    view: View, asked: Asked, candidates: Candidates, around: Surroundings, order: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """How strongly the anchors name each passage, are named by it, and share rare entities with it.
+
+    An anchor that holds all the question's terms leads nowhere: there is nothing left to ask of another passage.
+    """
+    count = len(candidates.places)
+    left = np.clip((1.0 - candidates.coverage) / OPEN, 0.0, 1.0)
     named, names, shared = np.zeros(count), np.zeros(count), np.zeros(count)
     rarity = view.links.weight[around.entity].astype(np.float64)
+    sharpness = _sharpness(view, around)
     rarity *= 1 - _lookup(asked.entities.nodes, asked.entities.values, around.entity)
     ceiling = max(float(np.log1p(view.count)), 1.0)
     for number, anchor in enumerate(order[:ANCHORS].tolist()):
         mine = around.entity_owner == anchor
-        trust = 1.0 / (1.0 + 0.25 * number)
+        elsewhere = around.document[around.entity_owner] != around.document[anchor]
+        trust = left[anchor] / (1.0 + 0.25 * number)
         here = np.isin(around.entity, around.entity[mine]) & ~mine
-        to_title = here & around.is_title
-        np.maximum.at(named, around.entity_owner[to_title], trust)
-        from_title = np.isin(around.entity, around.entity[mine & around.is_title]) & ~mine
-        np.maximum.at(names, around.entity_owner[from_title], trust)
+        to_title = np.isin(around.entity, around.entity[mine & around.is_named]) & around.is_title & elsewhere
+        np.maximum.at(named, around.entity_owner[to_title], trust * sharpness[to_title])
+        from_title = np.isin(around.entity, around.entity[mine & around.is_title]) & around.is_named & elsewhere
+        np.maximum.at(names, around.entity_owner[from_title], trust * sharpness[from_title])
         tie = np.bincount(around.entity_owner[here], weights=rarity[here], minlength=count) * (trust / ceiling)
         np.maximum(shared, tie, out=shared)
     return named, names, np.minimum(shared, 3.0)
 
 
+def _sharpness(view: View, around: Surroundings) -> Floats:
+    """How far an entity points at single passages: 1 where two share it, falling to 0 for one that all share."""
+    rarity = view.links.weight[around.entity].astype(np.float64)
+    return np.minimum(rarity / max(float(np.log1p(view.count / 2)), 1.0), 1.0) ** 2
+
+
 def _hops(view: View, asked: Asked, candidates: Candidates, around: Surroundings, order: Ints) -> tuple[Floats, Floats]:
     vectors, owners = [], []
-    similarity = around.sentences @ asked.vector
+    similarity = np.round(around.sentences @ asked.vector, 6)
     for anchor in order[:HOP_ANCHORS].tolist():
         rows = np.flatnonzero(around.sentence_owner == anchor)
         for row in rows[np.argsort(-similarity[rows], kind="stable")[:HOP_SENTENCES]].tolist():
@@ -214,7 +246,7 @@ def _lookup(nodes: Ints, values: Floats, wanted: Ints) -> Floats:
 
 
 def _reciprocal_rank(scores: Floats) -> Floats:
-    """1 for the highest score, falling with the rank; 0 where the score is not positive."""
-    rank = np.empty(len(scores))
-    rank[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    """1 for the highest score, falling with the rank, equal for equals; 0 where the score is not positive."""
+    rounded = np.round(scores, 9)
+    rank = np.searchsorted(np.sort(-rounded), -rounded)
     return np.where(scores > 0, 1.0 / (1.0 + rank / 4.0), 0.0)

@@ -28,6 +28,7 @@ class Index:
     """Arrays over `n` chunks, `m` sentences, `t` terms and `e` entities; `d` is the embedding's dimension."""
 
     chunk_id: Int64  # [n] row ids, ascending
+    key: UInt64  # [n] hash of the chunk's public id: the order of equals, which no history of ingests changes
     revision_id: Int64  # [n]
     document_id: Int64  # [n]
     ordinal: Int32  # [n] place in the document
@@ -50,7 +51,7 @@ class Index:
     pass_entity: Int32  # [links]
     pass_kind: UInt8  # [links] NAMED | TITLE | PHRASE
     ent_ptr: Int64  # [e + 1] the chunks of each entity
-    ent_chunk: Int32  # [links]
+    ent_chunk: Int32  # [links] of each entity in the order of the chunks' keys
     ent_kind: UInt8  # [links]
     phrase: UInt64  # [p] rolling hashes of titles of several words, ascending
     phrase_entity: UInt64  # [p] the entity that each stands for

@@ -35,10 +35,10 @@ def bm25(view: View, question: str) -> tuple[NDArray[np.float32], dict[str, floa
     return scores, rarity
 
 
-def strongest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Positions of the `k` highest positive scores, best first; of equal ones, the lowest positions first."""
+def strongest(scores: NDArray[np.float32], k: int, key: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Positions of the `k` highest positive scores, best first; of equal ones, those lowest in `key` first."""
     positive = np.flatnonzero(scores > 0)
     if len(positive) > k:
         bar = np.partition(scores[positive], len(positive) - k)[len(positive) - k]
         positive = positive[scores[positive] >= bar]
-    return positive[np.lexsort((positive, -scores[positive]))][:k]
+    return positive[np.lexsort((key[positive], -scores[positive]))][:k]

@@ -21,6 +21,10 @@ from retrieval.question import Asked
 from retrieval.view import View
 
 
+SPREAD = 1.0
+"""How much a second passage of one document is held back, in units of the model's log-odds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ranker:
     """Two linear models: `first` weighs how passages fit the question, `second` also how they follow each other."""
@@ -31,16 +35,27 @@ class Ranker:
     second: NDArray[np.float64]
 
     def rank(self, view: View, asked: Asked, candidates: Candidates) -> Ranking:
-        """Score every candidate; best first, of equal scores the lower position first."""
+        """Score every candidate; best first, of equal scores in the order of the index's key."""
         if not len(candidates.places):
             return Ranking(candidates.places, np.zeros(0), np.zeros((0, len(FIRST) + len(SECOND))))
         around = surroundings(view, candidates)
         first = first_features(view, asked, candidates, around)
-        order = np.argsort(-(first @ self.first), kind="stable")
+        key = view.index.key[candidates.places]
+        order = np.lexsort((key, -np.round(first @ self.first, 6)))
         features = np.concatenate([first, second_features(view, asked, candidates, around, first, order)], axis=1)
-        score = np.round(features @ self.second, 6)
-        best = np.lexsort((candidates.places, -score))
+        score = np.round(_spread(features @ self.second, view.index.document_id[candidates.places], key), 6)
+        best = np.lexsort((key, -score))
         return Ranking(candidates.places[best], score[best], features[best])
+
+
+def _spread(score: Floats, document: NDArray[np.int64], key: NDArray[np.uint64]) -> Floats:
+    """Scores less a penalty for each better passage of the same document, so that one document cannot fill the top."""
+    order = np.lexsort((key, -np.round(score, 6), document))
+    begins = np.flatnonzero(np.append(True, document[order][1:] != document[order][:-1]))
+    within = np.arange(len(order)) - np.repeat(begins, np.diff(np.append(begins, len(order))))
+    spread = score.copy()
+    spread[order] -= SPREAD * np.log1p(within)
+    return spread
 
 
 @dataclass(frozen=True, slots=True)

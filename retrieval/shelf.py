@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ import numpy as np
 from kernel.records import Fault
 from retrieval.index import Index
 
-FORMAT = 1
+VERSION = 2
+FORMAT = f"{VERSION}:{','.join(field.name for field in fields(Index))}"
+"""What an index on the shelf must say of itself to be opened; raise VERSION when the same arrays mean something new."""
 KEPT = 2
 
 

@@ -70,4 +70,5 @@ def _links(index: Index, mask: NDArray[np.bool_], count: int) -> Links:
         is_title=title,
         weight=np.log1p(count / np.maximum(degree, 1)).astype(np.float32),
         degree=degree,
+        passage_key=index.key,
     )

@@ -13,7 +13,7 @@ from kernel.errors import NotFound
 from kernel.ids import sha256
 from kernel.records import Principal, PromptVersion, Role
 from kernel.storage.database import Database
-from kernel.storage.rows import dumps, insert_new, now
+from kernel.storage.rows import dumps, insert_new, now, stream
 from kernel.storage.schema import answer, answer_evidence, chunk, document, prompt_version, revision, source
 
 
@@ -95,8 +95,7 @@ class Answers:
 
     def rows(self) -> Iterator[Any]:
         """Every stored row, in order of index, for verification."""
-        with self._database.read() as connection:
-            yield from connection.execution_options(yield_per=500).execute(select(answer).order_by(answer.c.number))
+        yield from stream(self._database, select(answer).order_by(answer.c.number), 500)
 
     def chain(self, chunk_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Of each chunk: its revision, document and source, as lineage shows them."""

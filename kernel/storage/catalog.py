@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,15 +22,15 @@ from kernel.records import (
     StoredRevision,
 )
 from kernel.storage.database import Database
-from kernel.storage.rows import dumps, groups_of, insert_new, now, parts, seen_by
+from kernel.storage.rows import chunk_digest, dumps, groups_of, insert_new, now, parts, seen_by
 from kernel.storage.schema import (
     chunk,
     document,
-    document_group,
     entity,
     mention,
     relation,
     revision,
+    revision_group,
     revision_text,
     setting,
     source,
@@ -82,13 +82,13 @@ class Catalog:
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            groups = groups_of(connection, [row[2] for row in rows])
-        return {row[0]: RevisionState(row[1], row[2], row[3], row[4], groups.get(row[2])) for row in rows}
+            groups = groups_of(connection, [row[1] for row in rows])
+        return {row[0]: RevisionState(row[1], row[2], row[3], row[4], groups.get(row[1])) for row in rows}
 
     def staged(self, source_id: int, path: str, content_sha256: str, recipe: str) -> StagedRevision | None:
         """The revision of that content, if it was ever stored: it can be shown again without new work."""
         query = (
-            select(revision.c.id, revision.c.reason, revision.c.details)
+            select(revision.c.id, revision.c.reason)
             .join(document, document.c.id == revision.c.document_id)
             .where(
                 document.c.source_id == source_id,
@@ -99,10 +99,7 @@ class Catalog:
         )
         with self._database.read() as connection:
             row = connection.execute(query).first()
-        if row is None:
-            return None
-        groups = json.loads(row[2]).get("groups")
-        return StagedRevision(row[0], row[1], tuple(groups) if groups is not None else None)
+            return None if row is None else StagedRevision(row[0], row[1])
 
     def document_rows(self, source_id: int, paths: Sequence[str]) -> dict[str, int]:
         """The row of each document of a source, by path."""
@@ -119,10 +116,21 @@ class Catalog:
         """Store revisions with all their chunks, mentions and relations in one transaction; their ids, in order."""
         with self._database.write() as connection:
             name = connection.execute(select(source.c.name).where(source.c.id == source_id)).scalar_one()
-            self._learn_entities(connection, revisions)
-            return [self._stage_one(connection, source_id, name, recipe, made) for made in revisions]
+            learnt = self._learn_entities(connection, revisions)
+            entities = ChainMap(learnt, self._entity_ids)
+            stored = [self._stage_one(connection, (source_id, name), recipe, made, entities) for made in revisions]
+        self._entity_ids.update(learnt)
+        return stored
 
-    def _stage_one(self, connection: Connection, source_id: int, name: str, recipe: str, made: StoredRevision) -> int:
+    def _stage_one(
+        self,
+        connection: Connection,
+        owner: tuple[int, str],
+        recipe: str,
+        made: StoredRevision,
+        entities: Mapping[str, int],
+    ) -> int:
+        source_id, name = owner
         public_id = derived_id("doc", name, made.path)
         row = {
             "public_id": public_id,
@@ -153,12 +161,18 @@ class Catalog:
         }
         revision_id = int(connection.execute(revision.insert().returning(revision.c.id), values).scalar_one())
         connection.execute(revision_text.insert(), {"revision_id": revision_id, "text": made.text})
+        _put_groups(connection, {revision_id: made.groups})
         stem = (public_id, made.content_sha256, recipe)
-        self._stage_chunks(connection, revision_id, stem, made.chunks)
+        self._stage_chunks(connection, revision_id, stem, made.chunks, entities)
         return revision_id
 
+    @staticmethod
     def _stage_chunks(
-        self, connection: Connection, revision_id: int, stem: tuple[str, ...], chunks: Sequence[StoredChunk]
+        connection: Connection,
+        revision_id: int,
+        stem: tuple[str, ...],
+        chunks: Sequence[StoredChunk],
+        entities: Mapping[str, int],
     ) -> None:
         mentions: list[dict[str, Any]] = []
         relations: list[dict[str, Any]] = []
@@ -173,7 +187,7 @@ class Catalog:
                     "chunk_id": chunk_id,
                     "start": m.start,
                     "end": m.end,
-                    "entity_id": self._entity_ids[m.key],
+                    "entity_id": entities[m.key],
                     "kind": m.kind.value,
                 }
                 for m in made.mentions
@@ -181,9 +195,9 @@ class Catalog:
             relations += [
                 {
                     "chunk_id": chunk_id,
-                    "subject_id": self._entity_ids[r.subject],
+                    "subject_id": entities[r.subject],
                     "predicate": r.predicate,
-                    "object_id": self._entity_ids[r.object],
+                    "object_id": entities[r.object],
                     "start": r.start,
                     "end": r.end,
                 }
@@ -194,7 +208,8 @@ class Catalog:
         if relations:
             connection.execute(relation.insert(), relations)
 
-    def _learn_entities(self, connection: Connection, revisions: Sequence[StoredRevision]) -> None:
+    def _learn_entities(self, connection: Connection, revisions: Sequence[StoredRevision]) -> dict[str, int]:
+        """Ids of the keys that were not known, stored where they are new; certain only once that is committed."""
         keys = {
             key
             for made in revisions
@@ -205,25 +220,28 @@ class Catalog:
             self._entity_ids.clear()
         unknown = sorted(keys - self._entity_ids.keys())
         insert_new(connection, entity, [{"key": key} for key in unknown])
+        learnt: dict[str, int] = {}
         for some in parts(unknown):
             query = select(entity.c.key, entity.c.id).where(entity.c.key.in_(some))
-            self._entity_ids.update({row[0]: row[1] for row in connection.execute(query)})
-
-    def forget_cache(self) -> None:
-        """Drop what was remembered of entity ids: after a failed transaction they may not exist."""
-        self._entity_ids.clear()
+            learnt.update({row[0]: row[1] for row in connection.execute(query)})
+        return learnt
 
     def set_groups(self, groups: Mapping[int, tuple[str, ...] | None]) -> None:
-        """Set who may see each document (by row id; None: everyone). Holds from the next request on."""
-        if not groups:
-            return
+        """Set who may see each document (by row id; None: everyone), in all its revisions, from the next request on."""
         with self._database.write() as connection:
+            wanted: dict[int, tuple[str, ...] | None] = {}
             for some in parts(list(groups)):
-                connection.execute(delete(document_group).where(document_group.c.document_id.in_(some)))
-            rows = [{"document_id": d, "name": n} for d, names in groups.items() for n in sorted(set(names or ()))]
-            if rows:
-                connection.execute(document_group.insert(), rows)
-            bump_access(connection)
+                query = select(revision.c.id, revision.c.document_id).where(revision.c.document_id.in_(some))
+                wanted.update({row[0]: groups[row[1]] for row in connection.execute(query)})
+            if _put_groups(connection, wanted):
+                bump_access(connection)
+
+    def set_revision_groups(self, groups: Mapping[int, tuple[str, ...] | None]) -> None:
+        """Set who may see each revision (by row id; None: everyone), from the next request on."""
+        if groups:
+            with self._database.write() as connection:
+                if _put_groups(connection, groups):
+                    bump_access(connection)
 
     def documents(
         self,
@@ -275,14 +293,29 @@ class Catalog:
 
 
 def may_see(principal: Principal) -> ColumnElement[bool] | None:
-    """The rule of access as a condition on `document`; None where the principal sees everything."""
+    """The rule of access as a condition on `revision`; None where the principal sees everything.
+
+    A revision that failed has no text that could say who may know of it, so only those see it who see everything.
+    """
     if principal.groups is None:
         return None
-    mine = document_group.c.document_id == document.c.id
+    mine = revision_group.c.revision_id == revision.c.id
     public = ~exists().where(mine)
-    if not principal.groups:
-        return public
-    return or_(public, exists().where(and_(mine, document_group.c.name.in_(sorted(principal.groups)))))
+    ours = exists().where(and_(mine, revision_group.c.name.in_(sorted(principal.groups))))
+    return and_(revision.c.status == "ok", or_(public, ours) if principal.groups else public)
+
+
+def _put_groups(connection: Connection, groups: Mapping[int, tuple[str, ...] | None]) -> bool:
+    """Bring the groups of revisions to what is wanted; whether that changed any."""
+    wanted = {revision_id: tuple(sorted(set(names or ()))) for revision_id, names in groups.items()}
+    known = groups_of(connection, list(wanted))
+    changed = [revision_id for revision_id, names in wanted.items() if names != known.get(revision_id, ())]
+    for some in parts(changed):
+        connection.execute(delete(revision_group).where(revision_group.c.revision_id.in_(some)))
+    rows = [{"revision_id": changed_id, "name": name} for changed_id in changed for name in wanted[changed_id]]
+    if rows:
+        connection.execute(revision_group.insert(), rows)
+    return bool(changed)
 
 
 def bump_access(connection: Connection) -> None:
@@ -294,7 +327,7 @@ def bump_access(connection: Connection) -> None:
 
 def _chunk_values(made: StoredChunk) -> dict[str, Any]:
     draft = made.draft
-    return {
+    values = {
         "ordinal": draft.ordinal,
         "start": draft.start,
         "end": draft.end,
@@ -306,6 +339,7 @@ def _chunk_values(made: StoredChunk) -> dict[str, Any]:
         "sentence_vectors": made.sentence_vectors,
         "signature": made.signature,
     }
+    return values | {"sha256": chunk_digest(values)}
 
 
 def pack_spans(spans: Sequence[Span]) -> bytes:
@@ -317,7 +351,7 @@ def _document_query(snapshot: int, principal: Principal) -> Select[Any]:
     chunks = select(func.count()).where(chunk.c.revision_id == revision.c.id).scalar_subquery()
     query = (
         select(
-            document.c.id,
+            revision.c.id.label("row"),
             document.c.public_id,
             source.c.name,
             document.c.path,

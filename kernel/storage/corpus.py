@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from kernel.records import MentionKind, Passage, Span
 from kernel.storage.database import Database
-from kernel.storage.rows import parts
+from kernel.storage.rows import parts, stream
 from kernel.storage.schema import chunk, document, entity, mention, relation, revision, source
 
 
@@ -21,6 +21,7 @@ class IndexRow:
     """What an index keeps of one chunk. `sentences` is int32 `[n, 2]`; vectors are float32 `[d]`, float16 `[n, d]`."""
 
     chunk_id: int
+    public_id: str
     revision_id: int
     document_id: int
     ordinal: int
@@ -47,22 +48,22 @@ class Corpus:
             .where(chunk.c.id > after)
             .order_by(chunk.c.id)
         )
-        with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
-                vector = np.frombuffer(row.vector, dtype="<f4")
-                yield IndexRow(
-                    row.id,
-                    row.revision_id,
-                    row.document_id,
-                    row.ordinal,
-                    row.title,
-                    tuple(json.loads(row.heading)),
-                    row.text,
-                    np.frombuffer(row.sentences, dtype="<i4").reshape(-1, 2),
-                    vector,
-                    np.frombuffer(row.sentence_vectors, dtype="<f2").reshape(-1, len(vector)),
-                    np.frombuffer(row.signature, dtype="<u4"),
-                )
+        for row in stream(self._database, query, 1000):
+            vector = np.frombuffer(row.vector, dtype="<f4")
+            yield IndexRow(
+                row.id,
+                row.public_id,
+                row.revision_id,
+                row.document_id,
+                row.ordinal,
+                row.title,
+                tuple(json.loads(row.heading)),
+                row.text,
+                np.frombuffer(row.sentences, dtype="<i4").reshape(-1, 2),
+                vector,
+                np.frombuffer(row.sentence_vectors, dtype="<f2").reshape(-1, len(vector)),
+                np.frombuffer(row.signature, dtype="<u4"),
+            )
 
     def mentions(self, after: int) -> list[tuple[int, int, bool]]:
         """`(chunk, entity, is title)` row ids of every mention in chunks above `after`."""

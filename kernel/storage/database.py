@@ -70,8 +70,8 @@ class Database:
                 with connection.begin():
                     if not self.is_sqlite:
                         connection.execute(
-                            text("SELECT pg_advisory_xact_lock(:lock, hashtext(current_schema()))"),
-                            {"lock": WRITER_LOCK % 2**31},
+                            text("SELECT pg_advisory_xact_lock(:lock, hashtext(:schema))"),
+                            {"lock": WRITER_LOCK % 2**31, "schema": self.schema},
                         )
                     yield connection
         except OperationalError as error:
@@ -92,6 +92,14 @@ class Database:
         with self.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def about(self) -> dict[str, str]:
+        """The kind and version of the database, and the version of the schema in it."""
+        with self.read() as connection:
+            version = connection.execute(text("SELECT sqlite_version()" if self.is_sqlite else "SHOW server_version"))
+            schema = MigrationContext.configure(connection).get_current_revision()
+            kind = "SQLite" if self.is_sqlite else "PostgreSQL"
+            return {"kind": kind, "version": str(version.scalar_one()), "schema": schema or "none"}
 
     def close(self) -> None:
         """Give back every connection."""

@@ -79,9 +79,11 @@ class Jobs:
             raise NotFound(f"no job {job_id}")
         return _info(row)
 
-    def items(self, *, limit: int, before: str = "~") -> list[JobInfo]:
+    def items(self, *, limit: int, before: str | None = None) -> list[JobInfo]:
         """Jobs, newest first, with ids before `before`."""
-        query = select(job).where(job.c.id < before).order_by(job.c.id.desc()).limit(limit)
+        query = select(job).order_by(job.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(job.c.id < before)
         with self._database.read() as connection:
             return [_info(row) for row in connection.execute(query)]
 

@@ -67,7 +67,8 @@ class Keys:
 
     def any(self) -> bool:
         """Whether a key that still holds exists."""
-        query = select(func.count()).select_from(api_key).where(api_key.c.revoked_at.is_(None))
+        unexpired = api_key.c.expires_at.is_(None) | (api_key.c.expires_at > now())
+        query = select(func.count()).select_from(api_key).where(api_key.c.revoked_at.is_(None), unexpired)
         with self._database.read() as connection:
             return bool(connection.execute(query).scalar_one())
 

@@ -52,7 +52,7 @@ source = Table(
     "source",
     metadata,
     Column("id", Key, primary_key=True),
-    Column("name", String(512), nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
     Column("location", Text, nullable=False),
     _when(),
     comment="Where documents come from: a folder, a file, an upload box.",
@@ -71,14 +71,6 @@ document = Table(
     comment="A thing in a source that has text; its revisions hold the text.",
 )
 
-document_group = Table(
-    "document_group",
-    metadata,
-    Column("document_id", ForeignKey("document.id"), primary_key=True),
-    Column("name", String(128), primary_key=True),
-    comment="Who may see a document. A document without rows here is visible to everyone in the workspace.",
-)
-
 revision = Table(
     "revision",
     metadata,
@@ -88,7 +80,7 @@ revision = Table(
     Column("content_sha256", String(64), nullable=False),
     Column("text_sha256", String(64), nullable=False),
     Column("recipe", String(64), nullable=False),
-    Column("media_type", String(128), nullable=False),
+    Column("media_type", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("uri", Text, nullable=False),
     Column("status", String(16), nullable=False),
@@ -99,6 +91,14 @@ revision = Table(
     UniqueConstraint("document_id", "number"),
     UniqueConstraint("document_id", "content_sha256", "recipe", name="uq_revision_content"),
     comment="One state of a document. Immutable. `recipe` names the parser, chunker and model that made its chunks.",
+)
+
+revision_group = Table(
+    "revision_group",
+    metadata,
+    Column("revision_id", ForeignKey("revision.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    comment="Who may see a revision. One without rows here is visible to everyone in the workspace.",
 )
 
 revision_text = Table(
@@ -135,6 +135,7 @@ chunk = Table(
     Column("vector", LargeBinary, nullable=False),
     Column("sentence_vectors", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    Column("sha256", String(64), nullable=False),
     comment="A passage: text == canonical[start:end]. Vectors are little-endian float32, those of sentences float16.",
 )
 
@@ -212,7 +213,7 @@ api_key = Table(
     "api_key",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("name", String(128), nullable=False),
+    Column("name", Text, nullable=False),
     Column("sha256", String(64), nullable=False, unique=True),
     Column("role", String(16), nullable=False),
     Column("all_groups", Boolean, nullable=False),
@@ -239,7 +240,7 @@ prompt_version = Table(
     "prompt_version",
     metadata,
     Column("sha256", String(64), primary_key=True),
-    Column("name", String(128), nullable=False),
+    Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("template", Text, nullable=False),
     _when(),

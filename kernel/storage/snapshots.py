@@ -12,7 +12,10 @@ from kernel.records import LiveState, Principal, SnapshotInfo
 from kernel.storage.catalog import ACCESS_VERSION, may_see
 from kernel.storage.database import Database
 from kernel.storage.rows import now, parts, seen_by
-from kernel.storage.schema import chunk, document, publication, revision, setting, snapshot, visibility
+from kernel.storage.schema import chunk, publication, revision, setting, snapshot, visibility
+
+LARGEST = 2**31 - 1
+"""The highest number that a column of snapshot numbers holds."""
 
 
 class Snapshots:
@@ -29,33 +32,27 @@ class Snapshots:
     def publish(self, reason: str, births: Collection[int], deaths: Collection[int]) -> int:
         """Make revisions visible and withdraw others, at once; the number of the new snapshot.
 
-        The new snapshot follows the live one, so after a rollback it builds on what was rolled back to.
-        Publishes nothing, and returns the live number, where nothing changes.
+        The new snapshot follows the live one, so after a rollback it builds on what was rolled back to. A revision
+        takes the place of any other of its document. Publishes nothing, and returns the live number, where nothing
+        changes.
         """
         with self._database.write() as connection:
             live = _live(connection).snapshot
-            newest = int(connection.execute(select(func.coalesce(func.max(snapshot.c.number), 0))).scalar_one())
-            shown, hidden = set(births), set(deaths)
-            if live != newest:
-                current, target = _visible(connection, newest), _visible(connection, live)
-                target = (target - hidden) | shown
-                shown, hidden = target - current, current - target
-                if target == _visible(connection, live):
-                    return live
-            if not shown and not hidden:
+            newest = connection.execute(select(func.coalesce(func.max(snapshot.c.number), 0))).scalar_one()
+            before = _visible(connection, live)
+            after = before - set(deaths) - _others(connection, births) | set(births)
+            if after == before:
                 return live
-            number = newest + 1
-            _move(connection, number, shown, hidden)
+            current = before if live == newest else _visible(connection, newest)
+            number = int(newest) + 1
+            _move(connection, number, after - current, current - after)
             _record(connection, number, live, reason)
             return number
 
     def rollback(self, number: int) -> None:
         """Make an earlier (or later) snapshot the live one. Raises NotFound where there is none of that number."""
         with self._database.write() as connection:
-            if (
-                number != 0
-                and not connection.execute(select(snapshot.c.number).where(snapshot.c.number == number)).first()
-            ):
+            if not _exists(connection, number):
                 raise NotFound(f"no snapshot {number}; `vouch snapshots` lists them")
             connection.execute(publication.insert(), {"snapshot": number, "action": "rollback", "created_at": now()})
 
@@ -63,8 +60,7 @@ class Snapshots:
         """The snapshot of a number, or the one that was live at an ISO 8601 moment (UTC where it names no zone)."""
         with self._database.read() as connection:
             if name.isdecimal():
-                found = connection.execute(select(snapshot.c.number).where(snapshot.c.number == int(name))).scalar()
-                if found is None and int(name) != 0:
+                if not _exists(connection, int(name)):
                     raise NotFound(f"no snapshot {name}; `vouch snapshots` lists them")
                 return int(name)
             moves = select(publication.c.snapshot).where(publication.c.created_at <= _moment(name))
@@ -84,11 +80,7 @@ class Snapshots:
         query = select(visibility.c.revision_id).where(seen_by(number))
         rule = may_see(principal)
         if rule is not None:
-            query = (
-                query.join(revision, revision.c.id == visibility.c.revision_id)
-                .join(document, document.c.id == revision.c.document_id)
-                .where(rule)
-            )
+            query = query.join(revision, revision.c.id == visibility.c.revision_id).where(rule)
         with self._database.read() as connection:
             return sorted(connection.execute(query).scalars())
 
@@ -105,6 +97,22 @@ def _live(connection: Connection) -> LiveState:
     reach = select(snapshot.c.last_chunk).where(snapshot.c.number == head).scalar_subquery()
     row = connection.execute(select(head, reach, access)).one()
     return LiveState(row[0] or 0, row[1] or 0, int(row[2] or 0))
+
+
+def _exists(connection: Connection, number: int) -> bool:
+    if not 0 < number <= LARGEST:
+        return number == 0
+    return connection.execute(select(snapshot.c.number).where(snapshot.c.number == number)).first() is not None
+
+
+def _others(connection: Connection, revision_ids: Collection[int]) -> set[int]:
+    """The other revisions of the documents that these are revisions of."""
+    other = revision.alias()
+    query = select(other.c.id).join(revision, revision.c.document_id == other.c.document_id)
+    found: set[int] = set()
+    for some in parts(sorted(revision_ids)):
+        found.update(connection.execute(query.where(revision.c.id.in_(some))).scalars())
+    return found - set(revision_ids)
 
 
 def _visible(connection: Connection, number: int) -> set[int]:
@@ -125,14 +133,15 @@ def _record(connection: Connection, number: int, parent: int, reason: str) -> No
     documents = connection.execute(select(func.count()).select_from(visibility).where(seen_by(number))).scalar_one()
     last_chunk = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
     values = {"number": number, "parent": parent, "reason": reason, "documents": documents, "last_chunk": last_chunk}
-    connection.execute(snapshot.insert(), values | {"created_at": now()})
-    connection.execute(publication.insert(), {"snapshot": number, "action": "publish", "created_at": now()})
+    moment = now()
+    connection.execute(snapshot.insert(), values | {"created_at": moment})
+    connection.execute(publication.insert(), {"snapshot": number, "action": "publish", "created_at": moment})
 
 
 def _moment(name: str) -> str:
     try:
         moment = datetime.fromisoformat(name)
-    except ValueError as error:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"as_of must be a snapshot number or an ISO 8601 moment, not {name!r}") from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

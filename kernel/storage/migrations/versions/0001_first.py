@@ -36,7 +36,7 @@ def upgrade() -> None:
     op.create_table(
         "api_key",
         sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("all_groups", sa.Boolean(), nullable=False),
@@ -85,7 +85,7 @@ def upgrade() -> None:
     op.create_table(
         "prompt_version",
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("created_at", sa.String(length=32), nullable=False),
@@ -122,7 +122,7 @@ def upgrade() -> None:
     op.create_table(
         "source",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("location", sa.Text(), nullable=False),
         sa.Column("created_at", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_source")),
@@ -144,16 +144,6 @@ def upgrade() -> None:
         comment="A thing in a source that has text; its revisions hold the text.",
     )
     op.create_table(
-        "document_group",
-        sa.Column("document_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("name", sa.String(length=128), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["document_id"], ["document.id"], name=op.f("fk_document_group_document_id_document")
-        ),
-        sa.PrimaryKeyConstraint("document_id", "name", name=op.f("pk_document_group")),
-        comment="Who may see a document. A document without rows here is visible to everyone in the workspace.",
-    )
-    op.create_table(
         "revision",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("document_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -161,7 +151,7 @@ def upgrade() -> None:
         sa.Column("content_sha256", sa.String(length=64), nullable=False),
         sa.Column("text_sha256", sa.String(length=64), nullable=False),
         sa.Column("recipe", sa.String(length=64), nullable=False),
-        sa.Column("media_type", sa.String(length=128), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("uri", sa.Text(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
@@ -169,9 +159,7 @@ def upgrade() -> None:
         sa.Column("length", sa.Integer(), nullable=False),
         sa.Column("details", sa.Text(), nullable=False),
         sa.Column("created_at", sa.String(length=32), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["document_id"], ["document.id"], name=op.f("fk_revision_document_id_document")
-        ),
+        sa.ForeignKeyConstraint(["document_id"], ["document.id"], name=op.f("fk_revision_document_id_document")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revision")),
         sa.UniqueConstraint("document_id", "content_sha256", "recipe", name="uq_revision_content"),
         sa.UniqueConstraint("document_id", "number", name=op.f("uq_revision_document_id")),
@@ -192,19 +180,26 @@ def upgrade() -> None:
         sa.Column("vector", sa.LargeBinary(), nullable=False),
         sa.Column("sentence_vectors", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name=op.f("fk_chunk_revision_id_revision")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chunk")),
         sa.UniqueConstraint("public_id", name=op.f("uq_chunk_public_id")),
-        comment="A passage: text == canonical[start:end]. Vectors (float32; sentences float16) are those of `setting` model.",
+        comment="A passage: text == canonical[start:end]. Vectors are little-endian float32, those of sentences float16.",
     )
     op.create_index(op.f("ix_chunk_revision_id"), "chunk", ["revision_id"], unique=False)
+    op.create_table(
+        "revision_group",
+        sa.Column("revision_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name=op.f("fk_revision_group_revision_id_revision")),
+        sa.PrimaryKeyConstraint("revision_id", "name", name=op.f("pk_revision_group")),
+        comment="Who may see a revision. One without rows here is visible to everyone in the workspace.",
+    )
     op.create_table(
         "revision_text",
         sa.Column("revision_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["revision_id"], ["revision.id"], name=op.f("fk_revision_text_revision_id_revision")
-        ),
+        sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name=op.f("fk_revision_text_revision_id_revision")),
         sa.PrimaryKeyConstraint("revision_id", name=op.f("pk_revision_text")),
         comment="The canonical text, apart from its revision so that listings stay small.",
     )
@@ -213,9 +208,7 @@ def upgrade() -> None:
         sa.Column("revision_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("born", sa.Integer(), nullable=False),
         sa.Column("died", sa.Integer(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["revision_id"], ["revision.id"], name=op.f("fk_visibility_revision_id_revision")
-        ),
+        sa.ForeignKeyConstraint(["revision_id"], ["revision.id"], name=op.f("fk_visibility_revision_id_revision")),
         sa.PrimaryKeyConstraint("revision_id", "born", name=op.f("pk_visibility")),
         comment="A revision is seen by snapshots born <= s < died. Several rows where a rollback brought it back.",
     )

@@ -1,0 +1,91 @@
+"""The HTTP application of a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from api.assembly import Workspace
+from api.edge import Edge
+from api.jobs import JobRunner
+from api.metrics import Metrics
+from api.problems import on_http_exception, on_validation_error, on_vouch_error
+from api.routes import answers, docs, documents, entities, health, jobs, keys, questions, snapshots, sources
+from api.schemas import Problem
+from api.services import Services
+from kernel.errors import VouchError
+
+DESCRIPTION = """Answers from an organisation's own documents, with citations that name exact spans, and a record of
+every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the least role that reaches it
+as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`."""
+
+ROUTERS = (questions, answers, documents, sources, jobs, snapshots, entities, keys, health, docs)
+
+
+def create_app(workspace: Workspace) -> FastAPI:
+    """The application that serves `workspace`, which the caller closes after the server has stopped.
+
+    Starting it warms the workspace and takes up jobs; stopping it puts the job in hand back into the queue.
+    """
+    metrics = Metrics()
+    services = Services(workspace, JobRunner(workspace, metrics), metrics)
+    app = FastAPI(
+        title="Vouch",
+        version=version("vouch-rag"),
+        description=DESCRIPTION,
+        lifespan=_lifespan(services),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            VouchError: on_vouch_error,
+            HTTPException: on_http_exception,
+            RequestValidationError: on_validation_error,
+        },
+    )
+    app.state.services = services
+    for module in ROUTERS:
+        app.include_router(module.router)
+    app.add_middleware(Edge, metrics=metrics, largest_body=workspace.settings.max_body_mb << 20)
+    generate = app.openapi
+    app.openapi = lambda: _complete(generate())  # type: ignore[method-assign]
+    return app
+
+
+def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(_start, services)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(services.runner.stop)
+
+    return lifespan
+
+
+def _start(services: Services) -> None:
+    """Make every part before requests share it: they come on several threads."""
+    workspace = services.workspace
+    workspace.warm()
+    for part in ("answering", "answers", "catalog", "entities", "indexer", "jobs", "keys", "lineage", "requests"):
+        getattr(workspace, part)
+    services.runner.start()
+
+
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Add what the framework does not: the schema of problems, and how keys are sent."""
+    components = document.setdefault("components", {})
+    template = "#/components/schemas/{model}"
+    schema = Problem.model_json_schema(mode="serialization", ref_template=template)
+    components.setdefault("schemas", {}).update(schema.pop("$defs", {}) | {"Problem": schema})
+    scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "vouch_…"}
+    components["securitySchemes"] = {"apiKey": scheme}
+    return document

@@ -1,0 +1,89 @@
+"""The program `vouch`: names its commands, and loads the module of one when it is called.
+
+So `vouch --help` answers at once, and a command waits only for what it needs itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from api.cli.flags import remember
+
+ABOUT = "Answers from your own documents that can be vouched for: cited to the character, recorded, checkable."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command, or a group of commands, and the module of this package that has it as (one of) its `commands`."""
+
+    module: str
+    about: str
+    is_group: bool = False
+
+
+COMMANDS = {
+    "demo": Entry("demo", "Index real documentation found here, answer questions, verify."),
+    "ingest": Entry("ingest", "Read files, folders or .jsonl records, and publish what changed."),
+    "ask": Entry("ask", "Answer a question, with citations, and record the answer."),
+    "retrieve": Entry("ask", "Find passages, without an answer."),
+    "answers": Entry("answers", "Past answers.", True),
+    "lineage": Entry("lineage", "Write what an answer stood on, back to the sources."),
+    "verify": Entry("checks", "Check the store, its indexes and the record of every answer."),
+    "sources": Entry("sources", "Where documents come from.", True),
+    "documents": Entry("documents", "Documents, their state and their text.", True),
+    "snapshots": Entry("snapshots", "Published states of the documents, and going back to one.", True),
+    "entities": Entry("entities", "What the documents name, and how it is tied together.", True),
+    "serve": Entry("serve", "Serve the HTTP API."),
+    "keys": Entry("keys", "API keys of the server.", True),
+    "jobs": Entry("jobs", "Long work that the server accepted.", True),
+    "reindex": Entry("ingest", "Build the index anew from the store."),
+    "doctor": Entry("checks", "Examine this installation."),
+    "config": Entry("config", "Settings: every one, its value, and where that came from.", True),
+}
+
+
+class Commands(TyperGroup):
+    """The commands of the program, by name; their modules are loaded as they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order in which a newcomer needs them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        loaded = get_group(importlib.import_module(f"api.cli.{entry.module}").commands)
+        return loaded if entry.is_group else loaded.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands, without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.about) for name, entry in COMMANDS.items()])
+
+
+app = typer.Typer(
+    name="vouch",
+    cls=Commands,
+    help=ABOUT,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.callback()(remember)
+
+
+def main() -> None:
+    """Entry point of the program."""
+    app()

@@ -1,0 +1,137 @@
+"""`vouch ask` and `vouch retrieve`: answers, or the passages alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from api.assembly import Workspace
+from api.cli.answer_text import show_answer
+from api.cli.call import Call, command
+from api.cli.options import AsOf, TopK
+from api.cli.output import write_json
+from api.cli.passage_text import show_passages
+from api.cli.progress import watch
+from api.views import Json, passage_json, retrieved_json
+from kernel.errors import InvalidInput, VouchError
+from kernel.records import Question
+
+commands = typer.Typer(rich_markup_mode=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question of a batch, with the id that its result carries."""
+
+    id: Any
+    text: str
+
+
+@command(commands)
+def ask(
+    call: Call,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question, in quotes.")],
+    as_of: AsOf = None,
+    prompt: Annotated[str | None, typer.Option(metavar="NAME[@LABEL]", help="Prompt to answer with.")] = None,
+    top_k: TopK = None,
+) -> None:
+    """Answer a question from the documents, with citations, and record the answer.
+
+    An answer of status "abstained" is an answer too: the documents do not say.
+    """
+    workspace = call.with_model
+    number = workspace.snapshots.resolve(as_of) if as_of is not None else None
+    body = workspace.answering.ask(Question(readable(question), top_k=top_k, as_of=number, prompt=prompt))
+    call.show(body, lambda out: show_answer(out, body))
+    if body["status"] == "failed":
+        raise typer.Exit(3)
+
+
+@command(commands)
+def retrieve(
+    call: Call,
+    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="The question, in quotes.")] = None,
+    questions: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help='A batch: lines of {"id", "question"}.')
+    ] = None,
+    top_k: TopK = None,
+    as_of: AsOf = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show why each passage came up.")] = False,
+) -> None:
+    """Find passages, without an answer.
+
+    With --questions, every line {"id", "question"} of the file gives one line {"id", "results"} in the same order.
+    """
+    if (question is None) == (questions is None):
+        raise InvalidInput("give either a QUESTION or --questions FILE.jsonl")
+    batch = read_questions(questions) if questions is not None else []
+    workspace = call.with_model
+    number = workspace.snapshots.resolve(as_of) if as_of is not None else None
+    if question is None:
+        _retrieve_batch(workspace, batch, top_k, call.snapshot(as_of), explain)
+        return
+    found = workspace.answering.retrieve(Question(readable(question), top_k=top_k, as_of=number), explain=explain)
+
+    def words(out: Console) -> None:
+        show_passages(out, found, explain=explain)
+
+    call.show(retrieved_json(found, explain), words)
+
+
+def _retrieve_batch(
+    workspace: Workspace, batch: Sequence[Asked], top_k: int | None, snapshot: int, explain: bool
+) -> None:
+    """Print a line a question, all from one snapshot; for one that cannot be asked its error, and exit 1 at the end."""
+    failed = False
+    with watch("questions") as progress:
+        for done, asked in enumerate(batch):
+            progress("retrieving", done, len(batch))
+            line = _batch_line(workspace, asked, top_k, snapshot, explain)
+            failed |= "error" in line
+            write_json(line, line=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _batch_line(workspace: Workspace, asked: Asked, top_k: int | None, snapshot: int, explain: bool) -> Json:
+    try:
+        found = workspace.answering.retrieve(Question(asked.text, top_k=top_k, as_of=snapshot), explain=explain)
+    except InvalidInput as error:
+        return {"id": asked.id, "results": [], "error": {"type": error.slug, "detail": str(error)}}
+    return {"id": asked.id, "results": [passage_json(passage, explain) for passage in found.passages]}
+
+
+def read_questions(path: Path) -> list[Asked]:
+    """The questions of a batch file. Raises InvalidInput that names the line at fault, before any work is done."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [_asked(number, line) for number, line in _lines(file)]
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not UTF-8 text") from error
+
+
+def _lines(file: Iterator[str]) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(file, 1) if line.strip())
+
+
+def _asked(number: int, line: str) -> Asked:
+    try:
+        value = json.loads(line)
+        return Asked(value["id"], readable(value["question"]))
+    except (ValueError, TypeError, KeyError, VouchError) as error:
+        raise InvalidInput(f'line {number} of the questions is not {{"id": …, "question": "…"}}') from error
+
+
+def readable(text: str) -> str:
+    """The text, if it can be stored. Raises InvalidInput where it is not valid Unicode."""
+    if not isinstance(text, str) or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidInput("the question is not valid Unicode text")
+    return text

