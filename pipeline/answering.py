@@ -91,7 +91,7 @@ class Answering:
         prompt = find_prompt(question.prompt)
         state = self._state(question)
         top_k = question.top_k or self._settings.top_k
-        found = self._searcher.search(question.text, state, question.principal, top_k, name_candidates=True)
+        found = self._searcher.search(question.text, state, question.principal, top_k)
         evidence = assemble(found, state.snapshot, self._tokenizer, self._settings.context_tokens)
         retrieved = time.perf_counter()
         messages = render(prompt, question.text, evidence)

@@ -1,26 +1,30 @@
 """The generator that needs no model: it picks the sentences that answer, orders them, cites each, or abstains.
 
-Deterministic: a function of the question and its evidence alone.
+Deterministic: a function of the question and its evidence alone. A question whose grammar asks for something of a
+thing that a clause describes ("which licence has the library that X uses") is answered in two steps: the sentence that
+names the thing, then what is asked for, from passages about that thing alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from graph.names import STOPWORDS
+from graph.mentions import find_mentions
+from graph.names import STOPWORDS, base_name, name_key
 from kernel.ports import GenerationRequest
-from kernel.records import Evidence, Generation, ModelInfo, Passage
-from pipeline.wording import clean, is_field, is_prose
+from kernel.records import Evidence, Generation, MentionKind, ModelInfo, Passage
+from pipeline.wording import clean, expected_kind, is_field, is_item, is_prose
 from retrieval.analysis import content_terms, terms
 from retrieval.context import not_in_force
+from retrieval.decompose import target_of
 
 NAME = "sentence-selection-1"
-NOT_FOUND = "The documents do not say."
-
 MOST_SENTENCES = 3
-PASSAGES = 6
+MOST_ITEMS = 10
+PASSAGES = 8
+NOTHING = "No passage that you may see bears on the question."
+NEAR = "No passage that you may see answers the question; the nearest ones speak of other things."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +34,24 @@ class Weights:
     similarity: float = 1.0
     coverage: float = 0.9
     title_coverage: float = 0.35
-    kind: float = 0.15
-    rank: float = 0.12
-    further: float = 0.62
+    kind: float = 0.25
+    rank: float = 0.15
+    not_in_force: float = 0.3
+    further: float = 0.7
+    gain: float = 0.12
     enough: float = 0.95
-    least_coverage: float = 0.4
+    least_coverage: float = 0.45
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A sentence of a passage that may answer. `covers` are the question's terms that it or its title holds."""
+    """A sentence that may answer. `covers` are the question's terms that it, its title or its headings hold."""
 
     passage: int
-    start: int
-    end: int
+    sentence: int
     text: str
     score: float
     covers: frozenset[str]
-    own: frozenset[str]
 
 
 class ExtractiveGenerator:
@@ -59,32 +63,27 @@ class ExtractiveGenerator:
     @property
     def info(self) -> ModelInfo:
         """The name of the method, and its weights as parameters."""
-        names = self._weights.__dataclass_fields__
-        return ModelInfo("extractive", NAME, {name: getattr(self._weights, name) for name in names})
+        return ModelInfo("extractive", NAME, asdict(self._weights))
 
     def generate(self, request: GenerationRequest) -> Generation:
-        """Up to three sentences, each followed by the number of its passage; or an abstention with its reason."""
-        rarity = question_rarity(request.question, request.evidence)
-        choices = rank_sentences(request.question, request.evidence, rarity, self._weights)
+        """A few sentences, each followed by the number of its passage; or an abstention with its reason."""
+        evidence, weights = request.evidence, self._weights
+        unknown = unknown_names(request.question, evidence)
+        if unknown:
+            return Generation("", f"No passage found for this question mentions {unknown[0]}.")
+        rarity = question_rarity(request.question, evidence)
+        choices = rank_sentences(request.question, evidence, rarity, weights)
         if not choices:
-            return Generation("", "No passage that you may see bears on the question.")
-        reason = self._doubt(choices, rarity)
-        if reason:
-            return Generation("", reason)
-        picked = self._pick(choices, rarity)
-        lines = [
-            f"{_shown(choice, request.evidence.passages[choice.passage])} [c{choice.passage + 1}]" for choice in picked
-        ]
-        return Generation("\n".join(lines))
+            return Generation("", NOTHING)
+        if self._doubtful(choices, rarity):
+            return Generation("", NEAR)
+        picked = two_steps(request.question, evidence, weights) or self._pick(choices, rarity)
+        return Generation("\n".join(line for choice in picked for line in _lines(choice, evidence)))
 
-    def _doubt(self, choices: Sequence[Choice], rarity: Mapping[str, float]) -> str | None:
-        best = choices[0]
-        missing = [term for term in rarity if not any(term in choice.covers for choice in choices)]
-        total = sum(rarity.values())
-        held = 1 - sum(rarity[term] for term in missing) / total if total else 0.0
-        if best.score < self._weights.enough or held < self._weights.least_coverage:
-            return "No passage that you may see answers the question; the nearest ones speak of other things."
-        return None
+    def _doubtful(self, choices: Sequence[Choice], rarity: Mapping[str, float]) -> bool:
+        covered = frozenset().union(*(choice.covers for choice in choices[:MOST_SENTENCES]))
+        held = sum(rarity[term] for term in covered) / max(sum(rarity.values()), 1e-9)
+        return choices[0].score < self._weights.enough or held < self._weights.least_coverage
 
     def _pick(self, choices: Sequence[Choice], rarity: Mapping[str, float]) -> list[Choice]:
         """The best sentence, then those that are nearly as good and cover terms of the question still missing."""
@@ -94,9 +93,22 @@ class ExtractiveGenerator:
                 break
             covered = frozenset().union(*(one.covers for one in picked))
             gain = sum(rarity[term] for term in choice.covers - covered) / max(sum(rarity.values()), 1e-9)
-            if choice.score >= self._weights.further * choices[0].score and gain > 0.1 and not _repeats(choice, picked):
+            good = choice.score >= self._weights.further * choices[0].score and gain >= self._weights.gain
+            if good and not _repeats(choice, picked):
                 picked.append(choice)
-        return sorted(picked, key=lambda choice: (choice.passage, choice.start)) if len(picked) > 1 else picked
+        return sorted(picked, key=lambda choice: (choice.passage, choice.sentence))
+
+
+def unknown_names(question: str, evidence: Evidence) -> list[str]:
+    """Codes and names that the question uses and no passage holds: nothing can be said about them."""
+    held = [set(terms(_whole(passage))) for passage in evidence.passages]
+    found = []
+    for mention in find_mentions(question):
+        surface = question[mention.start : mention.end]
+        named = mention.kind == MentionKind.CODE or (mention.kind == MentionKind.NAME and mention.start > 0)
+        if named and not any(set(terms(surface)) <= words for words in held):
+            found.append(surface)
+    return found
 
 
 def question_rarity(question: str, evidence: Evidence) -> dict[str, float]:
@@ -105,16 +117,19 @@ def question_rarity(question: str, evidence: Evidence) -> dict[str, float]:
     return {term: evidence.rarity.get(term, most) for term in dict.fromkeys(content_terms(question))}
 
 
-def rank_sentences(question: str, evidence: Evidence, rarity: Mapping[str, float], weights: Weights) -> list[Choice]:
-    """Sentences of the best passages, most promising first; ties by their place in the context."""
+def rank_sentences(
+    question: str, evidence: Evidence, rarity: Mapping[str, float], weights: Weights, only: Sequence[int] | None = None
+) -> list[Choice]:
+    """Sentences of the best passages (or of `only` some), most promising first; ties by their place in the context."""
     wanted = expected_kind(question)
     total = max(sum(rarity.values()), 1e-9)
     found: list[Choice] = []
     for number, passage in enumerate(evidence.passages[:PASSAGES]):
+        if only is not None and number not in only:
+            continue
         above = set(terms(" ".join((passage.title, *passage.heading)))) & rarity.keys()
-        for sentence in passage.sentences:
-            raw = passage.text[sentence.start : sentence.end]
-            text = clean(raw)
+        for place, sentence in enumerate(passage.sentences):
+            text = clean(passage.text[sentence.start : sentence.end])
             if not is_prose(text):
                 continue
             own = set(terms(text)) & rarity.keys()
@@ -124,51 +139,86 @@ def rank_sentences(question: str, evidence: Evidence, rarity: Mapping[str, float
                 + weights.title_coverage * sum(rarity[term] for term in above - own) / total
                 + weights.kind * (wanted is not None and bool(wanted.search(text)))
                 + weights.rank / (1 + number)
-                - 0.3 * not_in_force(passage)
+                - weights.not_in_force * not_in_force(passage)
             )
-            found.append(
-                Choice(
-                    number, sentence.start, sentence.end, text, round(score, 6), frozenset(own | above), frozenset(own)
-                )
-            )
-    return sorted(found, key=lambda choice: (-choice.score, choice.passage, choice.start))
+            found.append(Choice(number, place, text, round(score, 6), frozenset(own | above)))
+    return sorted(found, key=lambda choice: (-choice.score, choice.passage, choice.sentence))
 
 
-_NUMBER = re.compile(
-    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|thirty|hundred|thousand|half)\b", re.I
-)
-_TIME = re.compile(
-    r"\b\d{4}\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
-    r"|\d[ -](?:day|week|month|year|hour|minute)",
-    re.I,
-)
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+|\b[A-Z]{2,}\b")
-_KINDS = (
-    (
-        re.compile(
-            r"\b(?:how (?:many|much|often|large|big|high)|what (?:number|percentage|share|length|size))\b", re.I
-        ),
-        _NUMBER,
-    ),
-    (
-        re.compile(
-            r"\b(?:when|how (?:long|soon|quickly|fast)|by when|what (?:date|year|day)|which (?:date|year|day))\b", re.I
-        ),
-        _TIME,
-    ),
-    (re.compile(r"\b(?:who|whom|whose|where)\b", re.I), _NAME),
-)
+def two_steps(question: str, evidence: Evidence, weights: Weights) -> list[Choice]:
+    """The sentence that names the thing which the question's clause describes, and the best one about what is asked.
+
+    Empty where the question has no such clause, or the context no passage about a thing so named.
+    """
+    target = target_of(question)
+    if target == question:
+        return []
+    clause = question_rarity(question[len(target) :], evidence)
+    asked = question_rarity(target, evidence)
+    naming = rank_sentences(question[len(target) :], evidence, clause, weights)
+    for bridge in naming[:2]:
+        about = [
+            number
+            for number, passage in enumerate(evidence.passages[:PASSAGES])
+            if passage.document_id != evidence.passages[bridge.passage].document_id and _names(bridge.text, passage)
+        ]
+        told = [one for one in rank_sentences(target, evidence, asked, weights, about) if one.covers & asked.keys()]
+        if told and len(bridge.covers) * 2 >= len(clause):
+            return [bridge, told[0]]
+    return []
 
 
-def expected_kind(question: str) -> re.Pattern[str] | None:
-    """What an answer to the question should hold: a number, a time, a name; None where its words do not say."""
-    return next((kind for asks, kind in _KINDS if asks.search(question)), None)
+def _names(text: str, passage: Passage) -> bool:
+    """Whether a sentence names what a passage's document is about."""
+    key = f" {name_key(text)} "
+    titles = [name_key(name) for name in (passage.title, base_name(passage.title)) if name]
+    return any(f" {title} " in key for title in titles if title)
 
 
-def _shown(choice: Choice, passage: Passage) -> str:
-    """The sentence as the answer says it; a bare field ("License: MIT") is told with what it is a field of."""
-    text = choice.text if choice.text[-1] in ".!?" else f"{choice.text}."
-    return f"{passage.title} — {text}" if is_field(choice.text) and passage.title not in choice.text else text
+def _lines(choice: Choice, evidence: Evidence) -> list[str]:
+    """The sentence with its citation; one that opens a list or is one of several like fields, with those that follow."""
+    passage = evidence.passages[choice.passage]
+    marks = f"[c{choice.passage + 1}]"
+    texts = [choice.text, *(_items(choice, passage) if choice.text.endswith(":") else _like_fields(choice, passage))]
+    if len(texts) == 1 and is_field(choice.text) and passage.title not in choice.text:
+        return [f"{passage.title} — {_ended(choice.text)} {marks}"]
+    if is_field(choice.text):
+        texts[0] = f"{passage.title} — {texts[0]}"
+    return [f"{_ended(text) if place == len(texts) - 1 else _listed(text)} {marks}" for place, text in enumerate(texts)]
+
+
+def _items(choice: Choice, passage: Passage) -> list[str]:
+    found = []
+    for sentence in passage.sentences[choice.sentence + 1 :][:MOST_ITEMS]:
+        raw = passage.text[sentence.start : sentence.end]
+        if not is_item(raw):
+            break
+        found.append(clean(raw))
+    return [text for text in found if text]
+
+
+def _like_fields(choice: Choice, passage: Passage) -> list[str]:
+    """Fields of the same name right after this one: "Requires-Dist: a", "Requires-Dist: b"."""
+    found = []
+    name = choice.text.split(":")[0] if is_field(choice.text) else None
+    for sentence in passage.sentences[choice.sentence + 1 :][:MOST_ITEMS] if name else ():
+        text = clean(passage.text[sentence.start : sentence.end])
+        if text.split(":")[0] != name:
+            break
+        found.append(text)
+    return found
+
+
+def _listed(text: str) -> str:
+    return text if text[-1] in ".!?:;," else f"{text};"
+
+
+def _ended(text: str) -> str:
+    return text if text[-1] in ".!?" else f"{text.rstrip(':;,')}."
+
+
+def _whole(passage: Passage) -> str:
+    return f"{passage.title} {' '.join(passage.heading)} {passage.text}"
 
 
 def _repeats(choice: Choice, picked: Sequence[Choice]) -> bool:

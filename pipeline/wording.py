@@ -6,19 +6,47 @@ import re
 
 from retrieval.analysis import plain
 
+_LEAD = re.compile(r"^\s*(?:(?:#{1,6}\s+|>\s?|[-*+•]\s+|\d{1,3}[.)]\s+|\|\s*))+")
 _MARKS = re.compile(
-    r"^\s*(?:#{1,6}\s+|>\s?|[-*+•]\s+|\d{1,3}[.)]\s+|\|\s*)+|[*`]{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|\{:?[^{}\n]{0,80}\}|\[\^?\d+\]"
+    r"[*`]{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|\{:?[^{}\n]{0,80}\}|\[\^?\d+\]|\\(?=[$*_#\[\]\"'])"
 )
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*(?:\s\"[^\"]*\")?\)|!?\[([^\[\]]*)\]\[[^\[\]]*\]")
 _SPACE = re.compile(r"\s+")
 _FIELD = re.compile(r"^[A-Z][\w /-]{0,40}: \S")
+_ITEM = re.compile(r"\s*(?:[-*+•]\s|\d{1,3}[.)]\s|[a-z][.)]\s|\|)")
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
+_NUMBER = re.compile(
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|hundred|thousand|half|none)\b",
+    re.IGNORECASE,
+)
+_TIME = re.compile(
+    r"\b\d{4}\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
+    r"|\b(?:\d+|one|two|three|five|six|seven|ten|thirty)[ -](?:\w+ )?(?:days?|weeks?|months?|years?|hours?|minutes?)\b",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+|\b[A-Z]{2,}\b")
+_KINDS = (
+    (
+        re.compile(
+            r"\bhow (?:long|soon|quickly|fast|often)\b|\b(?:by )?when\b|\b(?:what|which) (?:date|year|day|deadline)\b",
+            re.I,
+        ),
+        _TIME,
+    ),
+    (
+        re.compile(
+            r"\bhow (?:many|much|large|big|high|short)\b|\bwhat (?:number|percentage|share|length|size|limit)\b", re.I
+        ),
+        _NUMBER,
+    ),
+    (re.compile(r"\b(?:who|whom|whose|where)\b", re.I), _NAME),
+)
 
 
 def clean(text: str) -> str:
     """A sentence as a reader sees it: no markup, no link targets, one space between words."""
     text = _LINK.sub(lambda match: match.group(1) or match.group(2) or "", text)
-    text = _MARKS.sub("", plain(text))
+    text = _MARKS.sub("", _LEAD.sub("", plain(text)))
     return _SPACE.sub(" ", text.replace("|", " | ")).strip(" |")
 
 
@@ -27,6 +55,20 @@ def is_field(text: str) -> bool:
     return bool(_FIELD.match(text))
 
 
+def is_item(text: str) -> bool:
+    """Whether a piece of raw text is an item of a list or a row of a table."""
+    return bool(_ITEM.match(text))
+
+
 def is_prose(text: str) -> bool:
-    """Whether a piece of text can be an answer: it has words, and is not a bare heading or a link."""
-    return len(_LETTERS.findall(text)) >= 2 and (len(text) >= 12 or is_field(text))
+    """Whether a piece of text can be an answer: words, not a bare heading, a remnant of markup, or a question."""
+    if text.startswith(("[", "(", "<", "!")) or "](" in text or text.endswith("?"):
+        return False
+    letters = sum(character.isalpha() or character == " " for character in text)
+    long_enough = len(text) >= 24 or (len(text) >= 12 and is_field(text))
+    return len(_LETTERS.findall(text)) >= 2 and letters >= 0.55 * len(text) and (long_enough or text[-1:] in ".:")
+
+
+def expected_kind(question: str) -> re.Pattern[str] | None:
+    """What an answer to the question should hold: a time, a number, a name; None where its words do not say."""
+    return next((kind for asks, kind in _KINDS if asks.search(question)), None)

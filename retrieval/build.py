@@ -36,6 +36,7 @@ def empty_index(dimension: int) -> Index:
     none = np.zeros(0, np.int64)
     return Index(
         chunk_id=none,
+        public_id=none.astype("S32"),
         key=none.astype(np.uint64),
         revision_id=none,
         document_id=none,
@@ -82,6 +83,7 @@ def extend(index: Index, new: Additions) -> Index:
     sent_ptr, sent_vec = _append(index.sent_ptr, index.sent_vec, [row.sentence_vectors for row in new.rows])
     return Index(
         chunk_id=chunk_id,
+        public_id=np.concatenate([index.public_id, np.array([row.public_id.encode() for row in new.rows], "S32")]),
         key=key,
         revision_id=np.concatenate([index.revision_id, np.array([row.revision_id for row in new.rows], np.int64)]),
         document_id=np.concatenate([index.document_id, np.array([row.document_id for row in new.rows], np.int64)]),

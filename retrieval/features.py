@@ -49,7 +49,7 @@ SECOND = (
     "named_x_target",
 )
 ANCHORS = 6
-OPEN = 0.3
+OPEN = 0.1
 """Share of the question's terms, by rarity, from which on a passage that lacks them leads to others in full."""
 HOP_ANCHORS = 4
 HOP_SENTENCES = 2

@@ -28,6 +28,7 @@ class Index:
     """Arrays over `n` chunks, `m` sentences, `t` terms and `e` entities; `d` is the embedding's dimension."""
 
     chunk_id: Int64  # [n] row ids, ascending
+    public_id: NDArray[np.bytes_]  # [n] public ids, ASCII
     key: UInt64  # [n] hash of the chunk's public id: the order of equals, which no history of ingests changes
     revision_id: Int64  # [n]
     document_id: Int64  # [n]
@@ -78,6 +79,10 @@ class Index:
     def entity(self, key: str) -> int | None:
         """The number of the entity with this key, if any chunk holds it."""
         return find(self.entities, term_hash(key))
+
+    def chunk_name(self, place: int) -> str:
+        """The public id of the chunk at a position."""
+        return bytes(self.public_id[place]).decode()
 
     def name(self, entity: int) -> str:
         """The key of an entity, or of a predicate, by its number."""

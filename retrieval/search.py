@@ -65,11 +65,10 @@ class Searcher:
         top_k: int,
         *,
         explain: bool = False,
-        name_candidates: bool = False,
     ) -> Found:
         """The `top_k` best passages of `state.snapshot` that `principal` may see.
 
-        With `explain`, each carries its signals. With `name_candidates`, all candidates are named with their scores.
+        With `explain`, each carries its signals.
         """
         begin = time.perf_counter()
         view, dense = self._library.view(state, principal)
@@ -81,8 +80,7 @@ class Searcher:
         ranking = self._ranker.rank(view, asked, candidates)
         ranked = time.perf_counter()
         shown = ranking.places[:top_k].tolist()
-        named = ranking.places.tolist() if name_candidates else shown
-        stored = self._fetch(view, named)
+        stored = self._fetch(view, shown)
         standings = {place: standing_of(view, place) for place in shown}
         stored |= self._fetch(view, [standing.place for found in standings.values() for standing in found])
         passages = self._present(view, asked, ranking, shown, stored, explain)
@@ -99,8 +97,8 @@ class Searcher:
         return Found(
             passages=tuple(passages),
             candidates=tuple(
-                (stored[place][0].chunk_id, float(score))
-                for place, score in zip(named, ranking.scores[: len(named)], strict=True)
+                (view.index.chunk_name(place), score)
+                for place, score in zip(ranking.places.tolist(), ranking.scores.tolist(), strict=True)
             ),
             entities=tuple(view.index.name(node) for node in asked.entities.nodes.tolist()),
             rarity=candidates.rarity,

@@ -46,7 +46,7 @@ class PathsOnly(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, an access record without its query string."""
         if record.name == "uvicorn.access" and isinstance(record.args, tuple):
-            pass
+            record.args = tuple(a.partition("?")[0] if isinstance(a, str) else a for a in record.args)
         return True
 
 

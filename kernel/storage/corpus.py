@@ -116,7 +116,10 @@ class Corpus:
         """Passages (score 0) and their sentence spans, by chunk row id."""
         query = (
             select(
-                chunk,
+                *(
+                    chunk.c[name]
+                    for name in ("id", "public_id", "start", "end", "page", "heading", "text", "sentences")
+                ),
                 revision.c.number,
                 revision.c.title,
                 revision.c.uri,

@@ -22,6 +22,7 @@ SENTENCES = (
     "Beta Office amends the Travel Policy each year.",
     "Nothing of note happened.",
 )
+OUTDATED = "This page is outdated."
 QUESTIONS = ("Who keeps the Harbour Register?", "Which directive supersedes BOD 19-02?", "Travel Policy")
 NAMES = ("a.md", "b.md", "sub/c.txt", "records.jsonl")
 
@@ -80,7 +81,7 @@ def check_equal(grown: FastWorkspace, fresh: FastWorkspace) -> None:
     assert chunks(grown) == chunks(fresh)
     for mine, theirs in zip(results(grown, QUESTIONS), results(fresh, QUESTIONS), strict=True):
         assert [one["chunk_id"] for one in mine] == [one["chunk_id"] for one in theirs]
-        assert [one.pop("score") for one in mine] == pytest.approx([one.pop("score") for one in theirs], abs=2e-6)
+        assert [one.pop("score") for one in mine] == pytest.approx([one.pop("score") for one in theirs], abs=5e-6)
         assert mine == theirs
 
 
@@ -90,6 +91,12 @@ def check_equal(grown: FastWorkspace, fresh: FastWorkspace) -> None:
 @example([[("a.md", markdown("Text.", None, ["a"]))], [("a.md", "")]])
 @example([[("a.md", "Text.\n")], [("a.md", markdown("Text.", None, ["a"]))], 1, [("a.md", "Text.\n")]])
 @example([[("b.md", markdown("Same.", "T", None))], [("a.md", markdown("Same.", "T", None))]])
+@example(
+    [
+        [("records.jsonl", record("x", OUTDATED, "Travel Policy", None))],
+        [("a.md", markdown(OUTDATED, "Travel Policy", None))],
+    ]
+)
 def test_any_history_equals_an_ingest_from_nothing(history: list[Step]) -> None:
     with scratch() as root:
         folder = root / "folder"
