@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
+from api.schemas import storable
 from api.views import page_json
 from kernel.errors import InvalidInput
 
@@ -36,7 +37,7 @@ def decode_cursor(kind: str, cursor: str | None, *first: int | str | None) -> li
         return list(first)
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise _not_ours() from error
     if not isinstance(values, list) or values[:1] != [kind] or len(values) != len(first) + 1:
         raise _not_ours()
@@ -44,6 +45,10 @@ def decode_cursor(kind: str, cursor: str | None, *first: int | str | None) -> li
         expected = str if isinstance(example, str) else int
         if type(value) is not expected or (isinstance(value, int) and not 0 <= value < 2**63):
             raise _not_ours()
+        try:
+            storable(str(value))
+        except ValueError as error:
+            raise _not_ours() from error
     return values[1:]
 
 

@@ -13,14 +13,14 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 T = TypeVar("T")
 
 
-def _storable(text: str) -> str:
-    """Text that every database and tokenizer takes."""
+def storable(text: str) -> str:
+    """The text, if every database and tokenizer takes it. Raises ValueError where not."""
     if "\x00" in text or any("\ud800" <= one <= "\udfff" for one in text):
         raise ValueError("the text holds a NUL character or half of a surrogate pair")
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 AsOf = Annotated[
     StrictInt | Annotated[Text, Field(max_length=64)] | None,
     Field(description="A snapshot's number, or an ISO 8601 moment for what was live then. Default: the live one."),

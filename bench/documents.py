@@ -84,9 +84,16 @@ def _ask(workspace: Workspace, row: dict[str, Any], documents: Sequence[Document
         hit5=_hit(passages[:5], golds),
         hit10=_hit(passages, golds),
         all10=_mean([_hit(passages, [gold]) for gold in golds]),
-        cited=any(_overlap(place, gold) for place in cited for gold in golds),
+        cited=any(_overlap(place, gold) for place in cited for gold in golds) or _same_words(answer, row),
         contained=bool(text) and all(any(fact.casefold() in text for fact in group) for group in facts),
     )
+
+
+def _same_words(answer: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a citation quotes the gold words from another copy of the document (a PDF or DOCX of the same page)."""
+    quotes = [re.sub(r"\W+", " ", citation["quote"]).casefold() for citation in answer["citations"]]
+    golds = [re.sub(r"\W+", " ", support["quote"]).casefold() for support in row.get("supporting") or ()]
+    return any(len(quote) > 20 and (quote in gold or gold in quote) for quote in quotes for gold in golds)
 
 
 def _hit(passages: Sequence[Passage], golds: Sequence[Gold]) -> bool:
@@ -111,5 +118,3 @@ def _locate(workspace: Workspace, support: dict[str, Any], documents: Sequence[D
     words = unicodedata.normalize("NFC", support["quote"]).split()
     found = re.search(r"\s*".join(re.escape(word) for word in words), text)
     return [Gold(document.id, found.start(), found.end())] if found else []
-
-

@@ -111,6 +111,8 @@ class Answering:
         text = question.text.strip()
         if not text:
             raise InvalidInput("the question is empty")
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidInput("the question holds characters that are not text")
         if len(text) > self._settings.max_question_chars:
             raise InvalidInput(f"the question is longer than {self._settings.max_question_chars} characters")
         if question.top_k is not None and not 1 <= question.top_k <= 100:

@@ -39,8 +39,9 @@ class Weights:
     not_in_force: float = 0.3
     further: float = 0.7
     gain: float = 0.12
-    enough: float = 0.95
-    least_coverage: float = 0.45
+    enough: float = 0.8
+    least_similarity: float = 0.42
+    least_coverage: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,22 @@ class ExtractiveGenerator:
         choices = rank_sentences(request.question, evidence, rarity, weights)
         if not choices:
             return Generation("", NOTHING)
-        if self._doubtful(choices, rarity):
+        if self._doubtful(request, choices, rarity):
             return Generation("", NEAR)
         picked = two_steps(request.question, evidence, weights) or self._pick(choices, rarity)
         return Generation("\n".join(line for choice in picked for line in _lines(choice, evidence)))
 
-    def _doubtful(self, choices: Sequence[Choice], rarity: Mapping[str, float]) -> bool:
+    def _doubtful(self, request: GenerationRequest, choices: Sequence[Choice], rarity: Mapping[str, float]) -> bool:
+        """Whether even the best sentences are too far from the question, or hold nothing of the kind it asks for."""
+        weights = self._weights
+        wanted = expected_kind(request.question)
+        good = [choice for choice in choices if choice.score >= weights.further * choices[0].score]
+        nearest = max((one.score for passage in request.evidence.passages for one in passage.sentences), default=0.0)
+        if nearest < weights.least_similarity or (wanted and not any(wanted.search(choice.text) for choice in good)):
+            return True
         covered = frozenset().union(*(choice.covers for choice in choices[:MOST_SENTENCES]))
         held = sum(rarity[term] for term in covered) / max(sum(rarity.values()), 1e-9)
-        return choices[0].score < self._weights.enough or held < self._weights.least_coverage
+        return choices[0].score < weights.enough or held < weights.least_coverage
 
     def _pick(self, choices: Sequence[Choice], rarity: Mapping[str, float]) -> list[Choice]:
         """The best sentence, then those that are nearly as good and cover terms of the question still missing."""
@@ -156,7 +164,8 @@ def two_steps(question: str, evidence: Evidence, weights: Weights) -> list[Choic
     clause = question_rarity(question[len(target) :], evidence)
     asked = question_rarity(target, evidence)
     naming = rank_sentences(question[len(target) :], evidence, clause, weights)
-    for bridge in naming[:2]:
+    most = max((len(one.covers) for one in naming), default=0)
+    for bridge in [one for one in naming if len(one.covers) == most][:2]:
         about = [
             number
             for number, passage in enumerate(evidence.passages[:PASSAGES])
@@ -176,7 +185,7 @@ def _names(text: str, passage: Passage) -> bool:
 
 
 def _lines(choice: Choice, evidence: Evidence) -> list[str]:
-    """The sentence with its citation; one that opens a list or is one of several like fields, with those that follow."""
+    """The sentence with its citation; one that opens a list, or is one of several like fields, with what follows."""
     passage = evidence.passages[choice.passage]
     marks = f"[c{choice.passage + 1}]"
     texts = [choice.text, *(_items(choice, passage) if choice.text.endswith(":") else _like_fields(choice, passage))]

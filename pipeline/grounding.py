@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from nupunkt import sent_spans
 
+from graph.mentions import find_mentions
 from kernel.ids import sha256
 from kernel.records import (
     AnswerSentence,
@@ -22,10 +23,11 @@ from kernel.records import (
     Evidence,
     Generation,
     Grounded,
+    MentionKind,
     Passage,
     Support,
 )
-from pipeline.wording import clean
+from pipeline.wording import clean, is_field
 from retrieval.analysis import content_terms
 
 SUPPORTED, CONTRADICTED, NOT_FOUND = "supported", "contradicted", "not_found"
@@ -81,15 +83,17 @@ def ground(generation: Generation, evidence: Evidence) -> Grounded:
 
 
 def _claims(reply: str) -> Iterator[tuple[str, list[int]]]:
-    """Each sentence of a reply with the numbers of the passages that it cites."""
+    """Each sentence of a reply with the numbers of the passages that it cites.
+
+    Marks at the end of several sentences count for each of them: whether they hold is checked for each.
+    """
     parts = _CITED.split(reply)
     for text, marks in zip(parts[0::2], [*parts[1::2], ""], strict=True):
         said = text.strip().lstrip(".,;:").strip()
         spans = [said[a:b].strip() for a, b in sent_spans(said)] if said else []
         spans = [clean(span) for span in spans if re.search(r"\w", span)]
         numbers = [int(number) for number in re.findall(r"\d+", marks)]
-        for place, span in enumerate(spans):
-            yield span, numbers if place == len(spans) - 1 else []
+        yield from ((span, numbers) for span in spans)
 
 
 def _support(claim: str, numbers: Sequence[int], book: _Book) -> tuple[list[Citation], Support]:
@@ -169,6 +173,9 @@ def _conflicts(book: _Book) -> tuple[Conflict, ...]:
 
 
 def _disagreement(quote: str, mine: set[str], other: str) -> str | None:
+    """How two sentences on the same matter, of the same things, differ; None where they are not, or do not."""
+    if is_field(clean(quote)) or is_field(clean(other)) or _named(quote) != _named(other):
+        return None
     theirs = set(content_terms(clean(other)))
     words = {term for term in mine if not term[0].isdigit()}
     common = words & theirs
@@ -180,6 +187,11 @@ def _disagreement(quote: str, mine: set[str], other: str) -> str | None:
     if bool(_NEGATION.search(quote)) != bool(_NEGATION.search(other)):
         return "one says what the other denies"
     return None
+
+
+def _named(text: str) -> set[str]:
+    kinds = (MentionKind.NAME, MentionKind.CODE)
+    return {mention.key for mention in find_mentions(clean(text)) if mention.kind in kinds and mention.start > 0}
 
 
 def _decide(

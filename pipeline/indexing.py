@@ -6,6 +6,7 @@ way leaves nothing half visible, and the next run takes up what was staged inste
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -250,7 +251,12 @@ def _unused(path: str, seen: set[str]) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    return sha256(path.read_bytes())
+    """The hash of a file's bytes; of one that cannot be read, a hash that says so (its document says why)."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return sha256(f"unreadable: {error.errno}")
 
 
 def _record_digest(item: ParsedDocument | FailedDocument) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 from retrieval.analysis import plain
 
@@ -46,7 +47,7 @@ _KINDS = (
 def clean(text: str) -> str:
     """A sentence as a reader sees it: no markup, no link targets, one space between words."""
     text = _LINK.sub(lambda match: match.group(1) or match.group(2) or "", text)
-    text = _MARKS.sub("", _LEAD.sub("", plain(text)))
+    text = _MARKS.sub("", _LEAD.sub("", unescape(plain(text))))
     return _SPACE.sub(" ", text.replace("|", " | ")).strip(" |")
 
 
@@ -62,7 +63,7 @@ def is_item(text: str) -> bool:
 
 def is_prose(text: str) -> bool:
     """Whether a piece of text can be an answer: words, not a bare heading, a remnant of markup, or a question."""
-    if text.startswith(("[", "(", "<", "!")) or "](" in text or text.endswith("?"):
+    if text.startswith(("[", "(", "<", "!")) or text.count("[") != text.count("]") or text.endswith("?"):
         return False
     letters = sum(character.isalpha() or character == " " for character in text)
     long_enough = len(text) >= 24 or (len(text) >= 12 and is_field(text))

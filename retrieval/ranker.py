@@ -20,7 +20,6 @@ from retrieval.features import FIRST, SECOND, Candidates, Floats, first_features
 from retrieval.question import Asked
 from retrieval.view import View
 
-
 SPREAD = 1.0
 """How much a second passage of one document is held back, in units of the model's log-odds."""
 

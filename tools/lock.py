@@ -19,7 +19,7 @@ def closure(name, extras, found):
     key = canonicalize_name(name)
     for text in distribution(name).requires or ():
         needed = Requirement(text)
-        wanted = [""] + sorted(extras)
+        wanted = ["", *sorted(extras)]
         if needed.marker is not None and not any(needed.marker.evaluate({"extra": extra}) for extra in wanted):
             continue
         child = canonicalize_name(needed.name)

@@ -42,6 +42,7 @@ class Database:
                     "options": f"-csearch_path={self.schema} -cdefault_transaction_isolation=repeatable\\ read"
                 },
                 pool_pre_ping=True,
+                hide_parameters=True,
             )
         else:
             raise InvalidInput(
@@ -113,6 +114,7 @@ def _sqlite_engine(url: URL) -> Any:
         url,
         module=pysqlite3.dbapi2,
         poolclass=QueuePool,
+        hide_parameters=True,
         pool_size=8,
         max_overflow=56,
         connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS, "isolation_level": None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
 import time
@@ -181,6 +182,15 @@ def test_cursors_come_back_as_they_were(number: int, name: str) -> None:
     assert decode_cursor("kind", encode_cursor("kind", number, name), 0, "") == [number, name]
     with pytest.raises(InvalidInput):
         decode_cursor("other", encode_cursor("kind", number, name), 0, "")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'["kind",1,"\\ud800"]', b'["kind",1,"\\u0000"]', b'["kind",true,"a"]', b"[" * 2900, b'["kind",-1,"a"]', b"\xff"],
+)
+def test_cursors_that_were_made_up_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        decode_cursor("kind", base64.urlsafe_b64encode(data).decode(), 0, "")
 
 
 @given(st.text(max_size=80))

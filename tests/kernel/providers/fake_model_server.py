@@ -34,9 +34,7 @@ class Reply:
         self._released = released
         self.request = request
 
-    def head(
-        self, status: int = 200, kind: str | None = EVENTS, *, chunked: bool = True, **headers: str
-    ) -> None:
+    def head(self, status: int = 200, kind: str | None = EVENTS, *, chunked: bool = True, **headers: str) -> None:
         """Status line and headers; without `chunked` the body ends where the connection does."""
         lines = [f"HTTP/1.1 {status} Scripted"]
         lines += [f"Content-Type: {kind}"] if kind else []

@@ -191,9 +191,7 @@ def chunks_that_end_with_crlf_inside_an_event(reply: Reply) -> None:
 
 def other_choices_and_reasoning(reply: Reply) -> None:
     other = event({"choices": [{"index": 1, "delta": {"content": "nonsense"}, "finish_reason": "length"}]})
-    thought = event(
-        {"choices": [{"delta": {"role": "assistant", "content": None, "reasoning_content": "hm"}}]}
-    )
+    thought = event({"choices": [{"delta": {"role": "assistant", "content": None, "reasoning_content": "hm"}}]})
     reply.stream(thought, other, *WORDS, finish(), USAGE, DONE)
 
 
@@ -506,9 +504,7 @@ def test_retry_after_is_really_waited_for(serve: Serve, make: Make) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Retry_After": "9" * 400}, {"Retry_After": "60"}, in_seconds(60.0)])
-def test_retry_after_past_the_deadline_is_not_waited_for(
-    serve: Serve, make: Make, headers: dict[str, str]
-) -> None:
+def test_retry_after_past_the_deadline_is_not_waited_for(serve: Serve, make: Make, headers: dict[str, str]) -> None:
     server, waits = serve(answered(429, **headers), good), Waits()
     with lasting(0.0, 1.0):
         assert "answered 429 (1 try)" in failure(make(server.url, sleep=waits))
@@ -692,9 +688,7 @@ def test_a_second_address_answers_where_the_first_refuses(
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])
-def test_the_key_shows_nowhere(
-    serve: Serve, make: Make, caplog: pytest.LogCaptureFixture, status: int
-) -> None:
+def test_the_key_shows_nowhere(serve: Serve, make: Make, caplog: pytest.LogCaptureFixture, status: int) -> None:
     words = json.dumps({"error": {"message": f"{'x' * 395}{KEY} is a bad key"}}).encode()
     server = serve(answered(status, body=words))
     with caplog.at_level(logging.DEBUG):
@@ -718,9 +712,7 @@ def test_a_line_end_after_the_key_is_dropped(serve: Serve, make: Make) -> None:
     assert server.seen[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize(
-    "url", ["", "models.example/v1", "ftp://a/v1", "http://", "http://a:b/v1", "http://a/v1?k=1"]
-)
+@pytest.mark.parametrize("url", ["", "models.example/v1", "ftp://a/v1", "http://", "http://a:b/v1", "http://a/v1?k=1"])
 def test_unusable_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
         OpenAIGenerator(url, "small")
@@ -735,9 +727,7 @@ def test_redirects_are_not_followed(serve: Serve, make: Make, closing: ExitStack
     assert elsewhere.seen == []
 
 
-def test_proxies_of_the_environment_are_not_used(
-    serve: Serve, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxies_of_the_environment_are_not_used(serve: Serve, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
