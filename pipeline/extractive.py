@@ -78,7 +78,9 @@ class ExtractiveGenerator:
             return Generation("", NOTHING)
         if self._doubtful(request, choices, rarity):
             return Generation("", NEAR)
-        picked = two_steps(request.question, evidence, weights) or self._pick(choices, rarity)
+        picked = two_steps(request.question, evidence, weights) or self._pick(
+            choices, rarity, names_in(request.question)
+        )
         return Generation("\n".join(line for choice in picked for line in _lines(choice, evidence)))
 
     def _doubtful(self, request: GenerationRequest, choices: Sequence[Choice], rarity: Mapping[str, float]) -> bool:
@@ -93,15 +95,17 @@ class ExtractiveGenerator:
         held = sum(rarity[term] for term in covered) / max(sum(rarity.values()), 1e-9)
         return choices[0].score < weights.enough or held < weights.least_coverage
 
-    def _pick(self, choices: Sequence[Choice], rarity: Mapping[str, float]) -> list[Choice]:
-        """The best sentence, then those that are nearly as good and cover terms of the question still missing."""
+    def _pick(self, choices: Sequence[Choice], rarity: Mapping[str, float], names: frozenset[str]) -> list[Choice]:
+        """The best sentence, then those nearly as good that cover terms still missing and speak of the same `names`."""
         picked = [choices[0]]
+        named = choices[0].covers & names
         for choice in choices[1:]:
             if len(picked) == MOST_SENTENCES:
                 break
             covered = frozenset().union(*(one.covers for one in picked))
             gain = sum(rarity[term] for term in choice.covers - covered) / max(sum(rarity.values()), 1e-9)
             good = choice.score >= self._weights.further * choices[0].score and gain >= self._weights.gain
+            good = good and named <= choice.covers
             if good and not _repeats(choice, picked):
                 picked.append(choice)
         return sorted(picked, key=lambda choice: (choice.passage, choice.sentence))
@@ -117,6 +121,13 @@ def unknown_names(question: str, evidence: Evidence) -> list[str]:
         if named and not any(set(terms(surface)) <= words for words in held):
             found.append(surface)
     return found
+
+
+def names_in(question: str) -> frozenset[str]:
+    """The terms of the names and codes that a question uses."""
+    kinds = (MentionKind.NAME, MentionKind.CODE)
+    named = [mention for mention in find_mentions(question) if mention.kind in kinds and mention.start > 0]
+    return frozenset(term for mention in named for term in content_terms(question[mention.start : mention.end]))
 
 
 def question_rarity(question: str, evidence: Evidence) -> dict[str, float]:
@@ -156,13 +167,14 @@ def rank_sentences(
 def two_steps(question: str, evidence: Evidence, weights: Weights) -> list[Choice]:
     """The sentence that names the thing which the question's clause describes, and the best one about what is asked.
 
+    The last word before the clause is the thing itself ("the library that"), so what is asked for is the words before.
     Empty where the question has no such clause, or the context no passage about a thing so named.
     """
     target = target_of(question)
     if target == question:
         return []
     clause = question_rarity(question[len(target) :], evidence)
-    asked = question_rarity(target, evidence)
+    asked = dict(list(question_rarity(target, evidence).items())[:-1]) or question_rarity(target, evidence)
     naming = rank_sentences(question[len(target) :], evidence, clause, weights)
     most = max((len(one.covers) for one in naming), default=0)
     for bridge in [one for one in naming if len(one.covers) == most][:2]:

@@ -103,7 +103,7 @@ def _support(claim: str, numbers: Sequence[int], book: _Book) -> tuple[list[Cita
     for number in dict.fromkeys(numbers):
         if 1 <= number <= len(book.evidence.passages):
             passage = book.evidence.passages[number - 1]
-            start, end = _best_span(passage, wanted)
+            start, end = _best_span(passage, wanted - set(content_terms(passage.title)) or wanted)
             citations.append(book.cite(passage, start, end))
             held |= set(content_terms(f"{passage.title} {passage.text[start:end]}"))
     if not citations:

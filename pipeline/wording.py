@@ -36,7 +36,8 @@ _KINDS = (
     ),
     (
         re.compile(
-            r"\bhow (?:many|much|large|big|high|short)\b|\bwhat (?:number|percentage|share|length|size|limit)\b", re.I
+            r"\bhow (?:many|much|large|big|high|short)\b|\b(?:what|which) (?:\w+ )?(?:number|percentage|share|length|size|limit|version)\b",
+            re.I,
         ),
         _NUMBER,
     ),

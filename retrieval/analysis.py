@@ -13,7 +13,7 @@ from graph.names import STOPWORDS
 
 _WORDS = re.compile(r"\w+(?:[-./]\w*\d\w*)*")
 _PARTS = re.compile(r"[^\W_]+")
-_MARKUP = re.compile(r"\]\([^)\s]*\)|<[^>\s]{1,40}[^>]{0,200}>|https?://\S+")
+_MARKUP = re.compile(r"\]\([^)\s]*\)|</?[A-Za-z!][^<>]{0,300}>|https?://\S+")
 _stemmer = Stemmer.Stemmer("english", 100_000)
 
 

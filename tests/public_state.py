@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import pytest
 from fast_parts import FastWorkspace
 
 from kernel.records import LOCAL_OWNER, Passage, Principal, Role
@@ -58,3 +59,13 @@ def shown(passage: Passage) -> dict[str, Any]:
     del fields["revision"]
     found: dict[str, Any] = json.loads(json.dumps(fields))
     return found
+
+
+def check_same_results(mine: list[list[dict[str, Any]]], theirs: list[list[dict[str, Any]]]) -> None:
+    """The same passages in the same order, alike in all they show; scores to 5e-6 (order of sums)."""
+    for one, other in zip(mine, theirs, strict=True):
+        assert [passage["chunk_id"] for passage in one] == [passage["chunk_id"] for passage in other]
+        scores = [[passage["score"] for passage in found] for found in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=5e-6)
+        unscored = [[{**passage, "score": None} for passage in found] for found in (one, other)]
+        assert unscored[0] == unscored[1]

@@ -262,6 +262,17 @@ class Catalog:
         with self._database.read() as connection:
             return _document_infos(connection, query.order_by(document.c.public_id).limit(limit))
 
+    def external_ids(self, snapshot: int) -> dict[int, str]:
+        """The records' own ids in `snapshot`, by document row."""
+        query = (
+            select(document.c.id, document.c.external_id)
+            .join(revision, revision.c.document_id == document.c.id)
+            .join(visibility, visibility.c.revision_id == revision.c.id)
+            .where(seen_by(snapshot), document.c.external_id.is_not(None))
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def document(self, public_id: str, snapshot: int, principal: Principal) -> DocumentInfo:
         """One document. Raises NotFound where there is none, or none that `principal` may see in `snapshot`."""
         query = _document_query(snapshot, principal).where(document.c.public_id == public_id)

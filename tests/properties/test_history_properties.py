@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from fast_parts import FastWorkspace, InlineParser, fast_workspace, scratch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from public_state import chunks, documents, results
+from public_state import check_same_results, chunks, documents, results
 
 from kernel.records import IngestReport
 
@@ -79,10 +78,7 @@ def check_equal(grown: FastWorkspace, fresh: FastWorkspace) -> None:
     """Both show the same, but for numbers that count events."""
     assert documents(grown) == documents(fresh)
     assert chunks(grown) == chunks(fresh)
-    for mine, theirs in zip(results(grown, QUESTIONS), results(fresh, QUESTIONS), strict=True):
-        assert [one["chunk_id"] for one in mine] == [one["chunk_id"] for one in theirs]
-        assert [one.pop("score") for one in mine] == pytest.approx([one.pop("score") for one in theirs], abs=5e-6)
-        assert mine == theirs
+    check_same_results(results(grown, QUESTIONS), results(fresh, QUESTIONS))
 
 
 @given(histories)
