@@ -15,7 +15,7 @@ test: setup       ## the quick suite: under 3 minutes
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup   ## every test, the long ones too
-	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout=1800
+	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout=3000
 
 check: setup      ## lint, format, types, layering
 	@$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from pipeline.indexing import Indexer
 from pipeline.oversight.lineage import LineageReader
 from pipeline.oversight.verify import Verifier
 from pipeline.recipe import recipe_of
+from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
 from retrieval.library import Library
 from retrieval.ranker import shipped_ranker
@@ -35,6 +36,7 @@ class Workspace:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        one_thread_each()
 
     @cached_property
     def database(self) -> Database:
@@ -133,7 +135,7 @@ class Workspace:
     def answering(self) -> Answering:
         settings = self.settings
         limits = AnsweringSettings(settings.top_k, settings.context_tokens, settings.max_question_chars)
-        return Answering(self.snapshots, self.searcher, self.embedder, self.generator, self.answers, limits)
+        return Answering(self.snapshots, self.searcher, self.generator, self.answers, limits)
 
     @cached_property
     def lineage(self) -> LineageReader:

@@ -67,7 +67,8 @@ _MONTHS = [
     "November",
     "December",
 ]
-_MONTH = "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS)
+_MONTH = "Sept\\.?|" + "|".join(f"{name}|{name[:3]}\\.?" for name in _MONTHS)
+_MONTH_WORDS = frozenset([*_MONTHS, *(name[:3] for name in _MONTHS), "Sept"])
 _DATE = re.compile(
     rf"(?<![\w-])(?:(?P<d1>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<m1>{_MONTH}),?\s+(?P<y1>\d{{3,4}})"
     rf"|(?P<m2>{_MONTH})\s+(?:(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?,?\s+)?(?P<y2>\d{{4}})"
@@ -77,8 +78,10 @@ _UNIT = (
     r"percent|per cent|days?|weeks?|months?|years?|hours?|minutes?|million|billion|thousand|dollars?|euros?"
     r"|km|kg|mg|miles?|bits?|bytes?|[kMG]B"
 )
+_NUMBER = r"\d{1,20}(?:[.,]\d{1,20}){0,6}"
+"""Bounded, so that a long run of digits and stops costs no more than its length."""
 _AMOUNT = re.compile(
-    rf"[$€£]\s?\d+(?:[.,]\d+)*(?:\s(?:million|billion|thousand)\b)?|\b\d+(?:[.,]\d+)*(?:\s?%|[\s-](?:{_UNIT})\b)"
+    rf"[$€£]\s?{_NUMBER}(?:\s(?:million|billion|thousand)\b)?|(?<![\w.,]){_NUMBER}(?:\s?%|[\s-](?:{_UNIT})\b)"
 )
 _UPPER = re.compile(r"^[A-Z\d][A-Z\d.&/-]*$")
 MAX_WORDS = 8
@@ -111,7 +114,7 @@ def _mention(surface: str, kind: MentionKind, start: int) -> Iterator[Mention]:
 def _codes(text: str) -> Iterator[Mention]:
     for match in _CODE.finditer(text):
         surface = match.group().rstrip(".-")
-        if any(character.isdigit() for character in surface) and surface.split(" ")[0].rstrip(".") not in _MONTHS:
+        if any(character.isdigit() for character in surface) and surface.split(" ")[0] not in _MONTH_WORDS:
             yield from _mention(surface, MentionKind.CODE, match.start())
 
 
@@ -178,16 +181,21 @@ def _abbreviates(last: re.Match[str] | None, text: str) -> bool:
 
 
 def _name(run: list[re.Match[str]], text: str) -> Iterator[Mention]:
-    while (
-        run and run[0].group().lower() in STOPWORDS and not (_UPPER.match(run[0].group()) and len(run[0].group()) > 1)
-    ):
-        run = run[1:]
-        while run and run[0].group() in _INSIDE:
-            run = run[1:]
-    while run and (run[-1].group().lower() in STOPWORDS or run[-1].group() in _INSIDE):
-        run = run[:-1]
-    if not run or len(run) > MAX_WORDS * 2 or not run[0].group()[0].isupper():
+    first, end = 0, len(run)
+    while first < end and _opens_no_name(run[first].group(), begun=first > 0):
+        first += 1
+    while end > first and (run[end - 1].group().lower() in STOPWORDS or run[end - 1].group() in _INSIDE):
+        end -= 1
+    run = run[first:end]
+    if not run or len(run) > MAX_WORDS * 2:
         return
-    if run[0].group() in _MONTHS and all(token.group()[0].isdigit() for token in run[1:]):
+    if run[0].group() in _MONTH_WORDS and all(token.group()[0].isdigit() for token in run[1:]):
         return
     yield from _mention(text[run[0].start() : run[-1].end()], MentionKind.NAME, run[0].start())
+
+
+def _opens_no_name(word: str, *, begun: bool) -> bool:
+    """Whether a name does not begin with this word: "The", and after such a word also "of" or a number."""
+    if word.lower() in STOPWORDS:
+        return not (_UPPER.match(word) and len(word) > 1)
+    return begun and (word in _INSIDE or word[0].isdigit())

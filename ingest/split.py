@@ -121,6 +121,7 @@ def _chunk(document: ParsedDocument, group: Sequence[_Piece], ordinal: int, sect
         start=start,
         end=end,
         text=document.text[start:end],
+        tokens=sum(piece.tokens for piece in group),
         heading=heading_path(document.headings, sections, start),
         page=bisect_right(document.pages, start) if document.pages else None,
         sentences=tuple(Span(piece.start - start, piece.end - start) for piece in group),

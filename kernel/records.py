@@ -86,12 +86,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class ChunkDraft:
-    """A passage of a revision: `text == canonical[start:end]`, `heading` is its path of headings."""
+    """A passage of a revision: `text == canonical[start:end]`, `heading` is its path of headings, `tokens` its size."""
 
     ordinal: int
     start: int
     end: int
     text: str
+    tokens: int = 0
     heading: tuple[str, ...] = ()
     page: int | None = None
     sentences: tuple[Span, ...] = ()
@@ -202,6 +203,7 @@ class Passage:
     end: int
     page: int | None
     score: float
+    tokens: int = 0
     signals: Mapping[str, float] = field(default_factory=dict)
     sentences: tuple[SentenceScore, ...] = ()
     path: tuple[PathStep, ...] = ()

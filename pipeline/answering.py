@@ -13,7 +13,7 @@ from typing import Any
 
 from kernel.errors import GenerationFailed, InvalidInput
 from kernel.ids import random_id, sha256
-from kernel.ports import GenerationRequest, Generator, Tokenizer
+from kernel.ports import GenerationRequest, Generator
 from kernel.records import (
     AnswerStatus,
     Evidence,
@@ -60,14 +60,12 @@ class Answering:
         self,
         snapshots: Snapshots,
         searcher: Searcher,
-        tokenizer: Tokenizer,
         generator: Generator,
         answers: Answers,
         settings: AnsweringSettings,
     ) -> None:
         self._snapshots = snapshots
         self._searcher = searcher
-        self._tokenizer = tokenizer
         self._generator = generator
         self._answers = answers
         self._settings = settings
@@ -92,7 +90,7 @@ class Answering:
         state = self._state(question)
         top_k = question.top_k or self._settings.top_k
         found = self._searcher.search(question.text, state, question.principal, top_k)
-        evidence = assemble(found, state.snapshot, self._tokenizer, self._settings.context_tokens)
+        evidence = assemble(found, state.snapshot, self._settings.context_tokens)
         retrieved = time.perf_counter()
         messages = render(prompt, question.text, evidence)
         generation, grounded = self._generate(question, messages, evidence)
@@ -122,7 +120,8 @@ class Answering:
         state = self._snapshots.live()
         if question.as_of is None:
             return state
-        return replace(state, snapshot=question.as_of, last_chunk=self._snapshots.last_chunk(question.as_of))
+        named = self._snapshots.resolve(str(question.as_of))
+        return replace(state, snapshot=named, last_chunk=self._snapshots.last_chunk(named))
 
     def _generate(
         self, question: Question, messages: tuple[Message, ...], evidence: Evidence

@@ -113,14 +113,22 @@ class ExtractiveGenerator:
 
 def unknown_names(question: str, evidence: Evidence) -> list[str]:
     """Codes and names that the question uses and no passage holds: nothing can be said about them."""
-    held = [set(terms(_whole(passage))) for passage in evidence.passages]
     found = []
     for mention in find_mentions(question):
         surface = question[mention.start : mention.end]
         named = mention.kind == MentionKind.CODE or (mention.kind == MentionKind.NAME and mention.start > 0)
-        if named and not any(set(terms(surface)) <= words for words in held):
+        if named and not _held(surface, evidence.passages):
             found.append(surface)
     return found
+
+
+def _held(surface: str, passages: Sequence[Passage]) -> bool:
+    """Whether a passage holds a name: word for word, or all its words in some form."""
+    wholes = [_whole(passage) for passage in passages]
+    if any(surface in whole for whole in wholes):
+        return True
+    wanted = set(terms(surface))
+    return any(wanted <= set(terms(whole)) for whole in wholes)
 
 
 def names_in(question: str) -> frozenset[str]:

@@ -36,7 +36,8 @@ _KINDS = (
     ),
     (
         re.compile(
-            r"\bhow (?:many|much|large|big|high|short)\b|\b(?:what|which) (?:\w+ )?(?:number|percentage|share|length|size|limit|version)\b",
+            r"\bhow (?:many|much|large|big|high|short)\b"
+            r"|\b(?:what|which) (?:\w+ )?(?:number|percentage|share|length|size|limit|version)\b",
             re.I,
         ),
         _NUMBER,

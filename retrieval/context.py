@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernel.ports import Tokenizer
 from kernel.records import Evidence, GraphFact, Passage
 from retrieval.search import Found
 from retrieval.standing import NOT_IN_FORCE
@@ -17,7 +16,7 @@ PASSAGE_OVERHEAD = 16
 """Tokens that a passage's number and title take in a prompt, about."""
 
 
-def assemble(found: Found, snapshot: int, tokenizer: Tokenizer, budget: int) -> Evidence:
+def assemble(found: Found, snapshot: int, budget: int) -> Evidence:
     """Passages in force before those that are not, best first, as many as fit into `budget` tokens (at least one).
 
     Near-duplicates of a passage already in are left out.
@@ -27,7 +26,7 @@ def assemble(found: Found, snapshot: int, tokenizer: Tokenizer, budget: int) -> 
     tokens = 0
     for i in order:
         passage = found.passages[i]
-        cost = len(tokenizer.token_starts(passage.text)) + PASSAGE_OVERHEAD
+        cost = passage.tokens + PASSAGE_OVERHEAD
         if passage.duplicate_of is None and (not kept or tokens + cost <= budget):
             kept.append(i)
             tokens += cost

@@ -5,11 +5,21 @@ from __future__ import annotations
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from retrieval.index import Index
 from retrieval.view import View
 
 TIES = 16
+
+
+def one_thread_each() -> None:
+    """Let numpy and FAISS work in the thread that calls them: a question's sums are too small to share out.
+
+    The threads that they would start wait for each other, the longer the busier the machine is.
+    """
+    faiss.omp_set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
 
 
 class DenseIndex:

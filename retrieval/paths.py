@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kernel.records import PathStep
 from retrieval.question import Asked
 from retrieval.view import View
@@ -20,13 +17,14 @@ def path_to(
     Empty where neither holds: then words or meaning alone brought it up. `ids` are the chunk ids of the places.
     """
     mine = entities_of(view, place)
-    direct = _rarest(view, np.intersect1d(mine, asked.entities.nodes))
+    wanted = set(asked.entities.nodes.tolist())
+    direct = _rarest(view, mine & wanted)
     if direct is not None:
         return (PathStep(entity=view.index.name(direct)), PathStep(relation="named in", chunk_id=ids[place]))
     for other in before:
         theirs = entities_of(view, other)
-        start = _rarest(view, np.intersect1d(theirs, asked.entities.nodes))
-        bridge = _rarest(view, np.intersect1d(theirs, mine))
+        start = _rarest(view, theirs & wanted)
+        bridge = _rarest(view, theirs & mine)
         if start is not None and bridge is not None:
             return (
                 PathStep(entity=view.index.name(start)),
@@ -37,14 +35,12 @@ def path_to(
     return ()
 
 
-def entities_of(view: View, place: int) -> NDArray[np.int32]:
+def entities_of(view: View, place: int) -> set[int]:
     """The entities of a passage that may be used."""
     span = slice(int(view.index.pass_ptr[place]), int(view.index.pass_ptr[place + 1]))
-    return view.index.pass_entity[span][view.links.passage_open[span]]
+    return set(view.index.pass_entity[span][view.links.passage_open[span]].tolist())
 
 
-def _rarest(view: View, entities: NDArray[np.int32]) -> int | None:
-    if not len(entities):
-        return None
-    weights = view.links.weight[entities]
-    return int(entities[int(np.argmax(weights))])
+def _rarest(view: View, entities: set[int]) -> int | None:
+    """Of some entities the rarest; of equally rare ones the one whose key hashes lowest."""
+    return max(entities, key=lambda entity: (float(view.links.weight[entity]), -entity), default=None)

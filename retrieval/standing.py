@@ -5,11 +5,7 @@ Only relations that a visible chunk states count, so a notice never gives away a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from graph.relations import ALIAS, AMENDS, REVOKES, STATUS, SUPERSEDES
 from retrieval.index import find
@@ -40,18 +36,18 @@ def standing_of(view: View, place: int) -> tuple[Standing, ...]:
     names = {title, *aliases(view, title)}
     found: dict[str, Standing] = {}
     for name in sorted(names):
-        for edge in edges_of(view, name, (*KINDS, STATUS)):
+        for edge in view.notable.get(name, ()):
             made = _standing(view, place, names, edge)
             if made is not None:
                 found.setdefault(made.kind, made)
     return tuple(found[kind] for kind in sorted(found))
 
 
-def _standing(view: View, place: int, names: set[int], edge: NDArray[np.int64]) -> Standing | None:
+def _standing(view: View, place: int, names: set[int], edge: tuple[int, ...]) -> Standing | None:
     index = view.index
-    where, subject, predicate, thing, start, end = edge.tolist()
+    where, subject, predicate, thing, start, end = edge
     word = index.name(predicate)
-    if word == STATUS and subject in names and index.title[where] == index.title[place]:
+    if word == STATUS and subject in names and index.document_id[where] == index.document_id[place]:
         value = index.name(thing)
         return Standing(value if value in NOT_IN_FORCE else "outdated", None, where, start, end)
     if word in KINDS and thing in names and subject not in names:
@@ -59,18 +55,8 @@ def _standing(view: View, place: int, names: set[int], edge: NDArray[np.int64]) 
     return None
 
 
-def edges_of(view: View, entity: int, predicates: Sequence[str]) -> NDArray[np.int64]:
-    """The visible typed relations, with one of the predicates, that an entity is part of; in stored order."""
-    index = view.index
-    numbers = index.edge_of[int(index.edge_ptr[entity]) : int(index.edge_ptr[entity + 1])]
-    if not len(numbers):
-        return index.edges[:0]
-    known = [number for number in (index.entity(predicate) for predicate in predicates) if number is not None]
-    rows = index.edges[np.unique(numbers)]
-    return rows[view.mask[rows[:, 0]] & np.isin(rows[:, 2], known)]
-
-
 def aliases(view: View, entity: int) -> list[int]:
     """Entities that a visible chunk calls another name of this one."""
-    rows = edges_of(view, entity, (ALIAS,))
-    return sorted({int(end) for end in rows[:, [1, 3]].ravel()} - {entity})
+    alias = view.index.entity(ALIAS)
+    rows = [row for row in view.notable.get(entity, ()) if row[2] == alias]
+    return sorted({end for row in rows for end in (row[1], row[3])} - {entity})

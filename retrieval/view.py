@@ -11,8 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.relations import ALIAS, REPLACING, STATUS
 from graph.walk import Links
 from retrieval.index import PHRASE, TITLE, Index
+
+NOTABLE = (*REPLACING, STATUS, ALIAS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +28,7 @@ class View:
     average_length: float
     links: Links
     edges: NDArray[np.int64]  # numbers of the visible typed relations
+    notable: dict[int, list[tuple[int, ...]]]  # the visible relations of standing and alias, by each entity of theirs
 
     @property
     def everything(self) -> bool:
@@ -36,9 +40,19 @@ def view_of(index: Index, visible_revisions: NDArray[np.int64]) -> View:
     """The view of the chunks whose revision is in `visible_revisions` (ascending row ids)."""
     mask = _members(index.revision_id, visible_revisions)
     count = int(mask.sum())
-    average = float(index.length[mask].mean()) if count else 1.0
+    average = float(index.length[mask].mean(dtype=np.float64)) if count else 1.0
     edges = np.flatnonzero(mask[index.edges[:, 0]])
-    return View(index, mask, count, max(average, 1.0), _links(index, mask, count), edges)
+    return View(index, mask, count, max(average, 1.0), _links(index, mask, count), edges, _notable(index, edges))
+
+
+def _notable(index: Index, edges: NDArray[np.int64]) -> dict[int, list[tuple[int, ...]]]:
+    known = [number for number in (index.entity(predicate) for predicate in NOTABLE) if number is not None]
+    found: dict[int, list[tuple[int, ...]]] = {}
+    rows = index.edges[edges[np.isin(index.edges[edges, 2], known)]]
+    for row in rows[np.lexsort((rows[:, 4], index.key[rows[:, 0]]))].tolist():
+        for end in {row[1], row[3]}:
+            found.setdefault(end, []).append(tuple(row))
+    return found
 
 
 def _members(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -28,8 +28,8 @@ SETTINGS = {
     "max_wal_senders": "0",
     "autovacuum": "off",
 }
-GUARD = '"$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server"'
-"""Ends the server when the test process goes away, however it goes: then its end of the pipe closes."""
+GUARD = 'folder=$1; shift; "$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server"; rm -rf "$folder"'
+"""Ends the server and its data when the test process goes away, however it goes: then its end of the pipe closes."""
 
 
 class NoPostgres(Exception):
@@ -96,7 +96,7 @@ def _server(programs: Path, folder: Path, account: str | None) -> Iterator[None]
     command = [str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *options]
     with (folder / "log").open("wb") as log:
         guard = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, "sh", *command],
+            ["/bin/sh", "-c", GUARD, "sh", str(folder), *command],
             user=account,
             cwd=folder,
             stdin=subprocess.PIPE,

@@ -342,6 +342,7 @@ def _chunk_values(made: StoredChunk) -> dict[str, Any]:
         "ordinal": draft.ordinal,
         "start": draft.start,
         "end": draft.end,
+        "tokens": draft.tokens,
         "page": draft.page,
         "heading": dumps(list(draft.heading)),
         "text": draft.text,

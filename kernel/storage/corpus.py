@@ -118,7 +118,7 @@ class Corpus:
             select(
                 *(
                     chunk.c[name]
-                    for name in ("id", "public_id", "start", "end", "page", "heading", "text", "sentences")
+                    for name in ("id", "public_id", "start", "end", "tokens", "page", "heading", "text", "sentences")
                 ),
                 revision.c.number,
                 revision.c.title,
@@ -148,6 +148,7 @@ class Corpus:
                         text=row.text,
                         start=row.start,
                         end=row.end,
+                        tokens=row.tokens,
                         page=row.page,
                         score=0.0,
                     )

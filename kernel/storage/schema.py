@@ -128,6 +128,7 @@ chunk = Table(
     Column("ordinal", Integer, nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
     Column("page", Integer),
     Column("heading", Text, nullable=False),
     Column("text", Text, nullable=False),

@@ -50,7 +50,15 @@ class Verifier:
                 yield Fault(name, "its record does not match its leaf hash")
                 continue
             body = json.loads(row.body)
-            columns = (row.id, row.status, row.question, row.snapshot, row.prompt_sha256, row.created_at)
+            columns = (
+                row.id,
+                row.status,
+                row.question,
+                row.snapshot,
+                row.prompt_sha256,
+                row.created_at,
+                row.confidence,
+            )
             kept = (
                 body["id"],
                 body["status"],
@@ -58,6 +66,7 @@ class Verifier:
                 body["retrieval"]["snapshot"],
                 body["prompt"]["sha256"],
                 body["created_at"],
+                body["confidence"],
             )
             if columns != kept or json.loads(row.run)["principal"]["id"] != row.principal:
                 yield Fault(name, "its columns do not say what its record says")

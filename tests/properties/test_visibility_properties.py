@@ -120,7 +120,7 @@ def check_visible(store: Store, model: Model, number: int, principal: Principal)
 def check_found(store: Store, model: Model, number: int, principal: Principal, question: str) -> None:
     """Whatever a search gives, names or leans on is visible."""
     visible = {store.rows[one] for one in model.visible(number, principal)}
-    found = store.made.searcher.search(question, store.state(number), principal, 10, name_candidates=True)
+    found = store.made.searcher.search(question, store.state(number), principal, 10)
     rows = [row for row in store.made.corpus.index_rows(0) if row.revision_id in visible]
     ids = {row.public_id for row in rows}
     assert {passage.chunk_id for passage in found.passages} <= ids
@@ -165,9 +165,7 @@ def test_what_may_not_be_seen_changes_nothing(
                 bare.made.snapshots.publish("all", bare.rows.values(), [])
                 for question in QUESTIONS:
                     with_hidden, without = (
-                        store.made.searcher.search(
-                            question, store.made.snapshots.live(), principal, 10, explain=True, name_candidates=True
-                        )
+                        store.made.searcher.search(question, store.made.snapshots.live(), principal, 10, explain=True)
                         for store in (full, bare)
                     )
                     assert bytes_of(with_hidden).decode() == bytes_of(without).decode()
@@ -190,6 +188,6 @@ def test_many_hidden_documents_change_nothing() -> None:
                 rows = made.catalog.document_rows(source, [one.path for one in stored if one in hidden])
                 made.catalog.set_groups(dict.fromkeys(rows.values(), ("a",)))
                 state = made.snapshots.live()
-                found = made.searcher.search(QUESTIONS[0], state, staff, 10, explain=True, name_candidates=True)
+                found = made.searcher.search(QUESTIONS[0], state, staff, 10, explain=True)
                 shown.append(bytes_of(found).decode())
         assert shown[0] == shown[1]
