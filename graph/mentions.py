@@ -114,7 +114,9 @@ def _mention(surface: str, kind: MentionKind, start: int) -> Iterator[Mention]:
 def _codes(text: str) -> Iterator[Mention]:
     for match in _CODE.finditer(text):
         surface = match.group().rstrip(".-")
-        if any(character.isdigit() for character in surface) and surface.split(" ")[0] not in _MONTH_WORDS:
+        word, _, rest = surface.partition(" ")
+        plain = word in _MONTH_WORDS or (word.lower() in STOPWORDS and not (word.isupper() and len(word) > 1))
+        if any(character.isdigit() for character in surface) and not (rest and plain):
             yield from _mention(surface, MentionKind.CODE, match.start())
 
 

@@ -61,6 +61,7 @@ def to_dot(lineage: Lineage) -> str:
 
 def _agents(graph: Graph, run: URIRef, lineage: Lineage) -> None:
     model = _node("model", lineage["model"]["provider"], lineage["model"]["name"])
+    graph.add((model, RDF.type, PROV.Agent))
     graph.add((model, RDF.type, PROV.SoftwareAgent))
     graph.add((model, RDFS.label, Literal(lineage["model"]["name"])))
     graph.add((run, PROV.wasAssociatedWith, model))

@@ -7,7 +7,7 @@ itself, whose key is that of its title.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,11 +56,13 @@ OUTDATED_FLAGS = frozenset({"outdated", "deprecated", "obsolete", "archived", "s
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk's text, its mentions by position, and the key of its document."""
+    """A chunk's text, its mentions by position with their starts and ends, and the key of its document."""
 
     text: str
     mentions: Sequence[Mention]
     document: str
+    starts: Sequence[int]
+    ends: Sequence[int]
 
 
 def find_relations(text: str, mentions: Sequence[Mention], document: str) -> list[Relation]:
@@ -70,7 +72,7 @@ def find_relations(text: str, mentions: Sequence[Mention], document: str) -> lis
     named = [
         m for m in mentions if m.end > m.start and m.kind in (MentionKind.NAME, MentionKind.CODE, MentionKind.TERM)
     ]
-    passage = Passage(text, named, document)
+    passage = Passage(text, named, document, [m.start for m in named], [m.end for m in named])
     found = [*_actives(passage), *_passives(passage), *_part_of(passage), *_acronyms(passage)]
     if document:
         found += [Relation(document, STATUS, "outdated", m.start(), m.end()) for m in _OUTDATED.finditer(text)]
@@ -187,7 +189,7 @@ def _subject(passage: Passage, end: int) -> tuple[str, int] | None:
     start = _clause_start(passage.text, end)
     clause = passage.text[start:end]
     this = next(reversed(list(_THIS.finditer(clause))), None)
-    place = bisect_right([m.end for m in passage.mentions], end) - 1
+    place = bisect_right(passage.ends, end) - 1
     mention = passage.mentions[place] if place >= 0 and passage.mentions[place].start >= start else None
     if this and passage.document and (mention is None or mention.end <= start + this.end()):
         return passage.document, start + this.start()
@@ -202,7 +204,8 @@ def _objects(passage: Passage, start: int) -> list[Mention]:
     """Names after `start` in its clause; of nested names the outer one ("section 4 of ED 21-01" is not ED 21-01)."""
     stop = _BREAK.search(passage.text, start, min(len(passage.text), start + AFTER))
     end = stop.start() if stop else start + AFTER
-    within = [m for m in passage.mentions if m.start >= start and m.end <= end]
+    near = passage.mentions[bisect_left(passage.starts, start) : bisect_left(passage.starts, end)]
+    within = [m for m in near if m.end <= end]
     outer = [m for m in within if not any(o.start <= m.start and m.end <= o.end and o != m for o in within)]
     return outer[:MOST]
 

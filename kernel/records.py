@@ -92,10 +92,10 @@ class ChunkDraft:
     start: int
     end: int
     text: str
-    tokens: int = 0
     heading: tuple[str, ...] = ()
     page: int | None = None
     sentences: tuple[Span, ...] = ()
+    tokens: int = 0
 
 
 class MentionKind(StrEnum):
@@ -203,12 +203,12 @@ class Passage:
     end: int
     page: int | None
     score: float
-    tokens: int = 0
     signals: Mapping[str, float] = field(default_factory=dict)
     sentences: tuple[SentenceScore, ...] = ()
     path: tuple[PathStep, ...] = ()
     duplicate_of: str | None = None
     notices: tuple[Notice, ...] = ()
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def is_item(text: str) -> bool:
 
 def is_prose(text: str) -> bool:
     """Whether a piece of text can be an answer: words, not a bare heading, a remnant of markup, or a question."""
-    if text.startswith(("[", "(", "<", "!")) or text.count("[") != text.count("]") or text.endswith("?"):
+    if text.startswith(("[", "(", "<", "!")) or "[!" in text or "](" in text or text.endswith("?"):
         return False
     letters = sum(character.isalpha() or character == " " for character in text)
     long_enough = len(text) >= 24 or (len(text) >= 12 and is_field(text))

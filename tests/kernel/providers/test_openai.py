@@ -503,7 +503,7 @@ def test_retry_after_is_really_waited_for(serve: Serve, make: Make) -> None:
     assert server.seen[1].at - server.seen[0].at >= 1.0
 
 
-@pytest.mark.parametrize("headers", [{"Retry_After": "9" * 400}, {"Retry_After": "60"}, in_seconds(60.0)])
+@pytest.mark.parametrize("headers", [{"Retry_After": "9" * 400}, {"Retry_After": "60"}, in_seconds(7200.0)])
 def test_retry_after_past_the_deadline_is_not_waited_for(serve: Serve, make: Make, headers: dict[str, str]) -> None:
     server, waits = serve(answered(429, **headers), good), Waits()
     with lasting(0.0, 1.0):
@@ -673,7 +673,7 @@ def test_a_second_address_has_time_where_the_first_does_not_answer(
 ) -> None:
     server, name = serve(good), resolve_to(monkeypatch, "127.0.0.2", "127.0.0.1")
     url = server.url.replace("127.0.0.1", name)
-    with full_port("127.0.0.2", httpx.URL(server.url).port or 0), lasting(0.2, 0.5):
+    with full_port("127.0.0.2", httpx.URL(server.url).port or 0), lasting(0.0, 0.5):
         assert make(url, retries=0, deadline_seconds=0.6).generate(REQUEST) == WHOLE
 
 
