@@ -86,21 +86,26 @@ class OnnxEmbedder:
 
     def _embed_question(self, text: str) -> Vector:
         encoding = self._tokenizer.encode(text)
-        vector = _unit(self._run([encoding.ids[: self._window]])[0].mean(axis=0))
+        vector = _unit(self._run([self._fit(encoding)])[0].mean(axis=0))
         vector.setflags(write=False)
         return vector
 
     def embed_passages(self, passages: Sequence[EmbeddingInput]) -> list[PassageVectors]:
         """Vectors in the order given; passages of like length share a batch, so that little is spent on padding."""
         texts = [f"{passage.prefix}\n{passage.text}" if passage.prefix else passage.text for passage in passages]
-        encodings = self._tokenizer.encode_batch_fast(texts) if False else self._tokenizer.encode_batch(texts)
+        encodings = self._tokenizer.encode_batch(texts)
         lengths = np.array([min(len(encoding.ids), self._window) for encoding in encodings], dtype=np.int64)
         done: list[PassageVectors | None] = [None] * len(passages)
         for batch in _batches(lengths):
-            states = self._run([encodings[i].ids[: self._window] for i in batch])
+            states = self._run([self._fit(encodings[i]) for i in batch])
             for row, i in enumerate(batch):
                 done[i] = _pool(states[row, : lengths[i]], encodings[i], passages[i])
         return [vectors for vectors in done if vectors is not None]
+
+    def _fit(self, encoding: Encoding) -> list[int]:
+        """Token ids within the window; the closing token stays where the rest is cut."""
+        ids: list[int] = encoding.ids
+        return ids if len(ids) <= self._window else [*ids[: self._window - 1], ids[-1]]
 
     def _run(self, ids: list[list[int]]) -> Vector:
         width = max(len(row) for row in ids)
@@ -134,8 +139,7 @@ def _pool(states: Vector, encoding: Encoding, passage: EmbeddingInput) -> Passag
         return PassageVectors(whole, np.zeros((0, len(whole)), np.float32))
     shift = len(passage.prefix) + 1 if passage.prefix else 0
     starts = np.array([start for start, _ in encoding.offsets[: len(states)]], dtype=np.int64) - shift
-    starts[0] = starts[-1] = -1 if len(states) == len(encoding.ids) else starts[-1]
-    starts[0] = -1
+    starts[[0, -1]] = -1  # the two special tokens belong to no sentence
     rows = np.stack([_sentence(states, starts, span, whole) for span in passage.sentences])
     return PassageVectors(whole, rows)
 
