@@ -11,6 +11,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from graph.export import EntityGraph, Stated
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import LiveState, Principal
 from kernel.storage.corpus import Corpus
@@ -95,6 +96,21 @@ class EntityBrowser:
             for kind, number in nodes
         ]
 
+    def graph(self, state: LiveState, principal: Principal) -> EntityGraph:
+        """The whole visible graph, for export."""
+        view, _ = self._library.view(state, principal)
+        index = view.index
+        mentions = [
+            (index.chunk_name(place), index.name(node))
+            for place in np.flatnonzero(view.mask).tolist()
+            for node in _entities_of(view, place)
+        ]
+        relations = [
+            Stated(index.name(s), index.name(p), index.name(o), index.chunk_name(place), start, end)
+            for place, s, p, o, start, end in index.edges[view.edges].tolist()
+        ]
+        return EntityGraph(sorted(mentions), sorted(relations, key=lambda one: (one.chunk_id, one.start, one.subject)))
+
     def _relation(self, view: View, edge: Sequence[int]) -> dict[str, Any]:
         place, subject, predicate, thing, start, end = edge
         return {
@@ -110,16 +126,6 @@ class EntityBrowser:
         rows = {place: int(view.index.chunk_id[place]) for place in places}
         found = self._corpus.public_ids(sorted(set(rows.values())))
         return {place: found[row] for place, row in rows.items()}
-
-
-def networkx_view(view: View) -> nx.Graph[Any]:
-    """The whole visible graph: nodes `("entity", name)` and `("chunk", row id)`, and an edge for every mention."""
-    graph: nx.Graph[Any] = nx.Graph()
-    for place in np.flatnonzero(view.mask).tolist():
-        chunk = ("chunk", int(view.index.chunk_id[place]))
-        graph.add_node(chunk)
-        graph.add_edges_from((chunk, ("entity", view.index.name(node))) for node in _entities_of(view, place))
-    return graph
 
 
 def entity_id(view: View, node: int) -> str:

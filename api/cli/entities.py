@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,8 +11,9 @@ from rich.console import Console
 
 from api.cli.call import Call, command, group, page_of
 from api.cli.options import AsOf, Cursor, Limit
-from api.cli.output import safe
+from api.cli.output import safe, write_json
 from api.views import Json
+from graph.export import to_graphml, to_turtle
 from graph.names import name_key
 from kernel.errors import NotFound
 from kernel.records import LOCAL_OWNER, LiveState
@@ -18,6 +21,15 @@ from kernel.records import LOCAL_OWNER, LiveState
 commands = group("What the documents name, and how it is tied together.")
 
 PREFIX = "ent_"
+
+
+class Form(StrEnum):
+    """What a graph can be exported as."""
+
+    TURTLE = "turtle"
+    GRAPHML = "graphml"
+
+
 EntityName = Annotated[str, typer.Argument(metavar="ENTITY", help="Id of the entity, ent_…, or its name.")]
 
 
@@ -50,6 +62,21 @@ def neighbours(call: Call, entity: EntityName, as_of: AsOf = None, limit: Limit 
     state = _state(call, as_of)
     items = call.with_model.entities.neighbours(_id(call, entity, state), state, LOCAL_OWNER, limit)
     call.show_list(items, None, ("id", "name", "together", "strength"))
+
+
+@command(commands, "export")
+def export(
+    call: Call,
+    form: Annotated[Form, typer.Option("--format", help="RDF in Turtle, or GraphML for graph tools.")] = Form.TURTLE,
+    as_of: AsOf = None,
+) -> None:
+    """Print the whole graph: entities, the passages that name them, and relations with what states each."""
+    graph = call.with_model.entities.graph(_state(call, as_of), LOCAL_OWNER)
+    text = to_turtle(graph) if form is Form.TURTLE else to_graphml(graph)
+    if call.flags.json:
+        write_json({"format": form.value, "graph": text})
+    else:
+        sys.stdout.write(text)
 
 
 def _state(call: Call, as_of: str | None) -> LiveState:
