@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     models: Annotated[Path | None, Field(description="Folder of the exported model; default: models in home.")] = None
     threads: Annotated[int, Field(ge=0, le=256, description="Threads of the embedding model; 0: one a core.")] = 0
 
-    chunk_tokens: Annotated[int, Field(ge=32, le=240, description="Aimed size of a chunk, in tokens.")] = 200
+    chunk_tokens: Annotated[int, Field(ge=32, le=240, description="Aimed size of a chunk, in tokens.")] = 220
     parse_seconds: Annotated[float, Field(gt=0, le=3600, description="Time that parsing one file may take.")] = 90.0
     parse_memory_mb: Annotated[int, Field(ge=256, le=65536, description="Memory that the parser process may use.")] = (
         2048
