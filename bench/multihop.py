@@ -90,6 +90,7 @@ def _recall(asked: Asked, found: Sequence[str], k: int) -> float:
 
 
 def _ndcg(asked: Asked, found: Sequence[str]) -> float:
-    gains = [1 / np.log2(rank + 2) for rank, one in enumerate(found[:10]) if one in asked.supporting]
+    first = {one: rank for rank, one in reversed(list(enumerate(found[:10])))}
+    gains = [1 / np.log2(rank + 2) for one, rank in first.items() if one in asked.supporting]
     best = [1 / np.log2(rank + 2) for rank in range(min(10, len(asked.supporting)))]
     return float(sum(gains) / sum(best))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,17 @@ from bench.homes import open_set
 from bench.multihop import external_ids
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates
-from retrieval.features import FIRST, SECOND, first_features, second_features, surroundings
-from retrieval.question import understand
+from retrieval.features import (
+    FIRST,
+    SECOND,
+    Candidates,
+    Surroundings,
+    first_features,
+    second_features,
+    surroundings,
+)
+from retrieval.question import Asked, understand
+from retrieval.view import View
 
 TARGET = Path(__file__).resolve().parents[1] / "retrieval" / "ranker.json"
 MOST = 400
@@ -29,14 +39,33 @@ MOST = 400
 Example = tuple[NDArray[np.float64], NDArray[np.int64], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A question's candidates with what their features are made from, and which of them are right."""
+
+    view: View
+    asked: Asked
+    candidates: Candidates
+    around: Surroundings
+    first: NDArray[np.float64]
+    right: NDArray[np.int64]
+    weight: float
+
+    def second(self, weights: Sequence[float]) -> NDArray[np.float64]:
+        """All features, those of the second stage after a first stage with these weights."""
+        key = self.view.index.key[self.candidates.places]
+        order = np.lexsort((key, -np.round(self.first @ np.array(weights), 6)))
+        more = second_features(self.view, self.asked, self.candidates, self.around, self.first, order)
+        return np.concatenate([self.first, more], axis=1)
+
+
 def main() -> None:
     """Train both stages and write them."""
     warnings.simplefilter("ignore", FutureWarning)
     gathered = {name: _gather(name) for name in SETS if available(name)}
-    first_examples = [(f, y, w) for rows in gathered.values() for f, _, y, w in rows]
-    first, _ = _fit(first_examples)
-    second_examples = [(again(first), y, w) for rows in gathered.values() for _, again, y, w in rows]
-    second, intercept = _fit(second_examples)
+    cases = [case for some in gathered.values() for case in some]
+    first, _ = _fit([(case.first, case.right, case.weight) for case in cases])
+    second, intercept = _fit([(case.second(first), case.right, case.weight) for case in cases])
     record = {
         "version": 1,
         "first": dict(zip(FIRST, first, strict=True)),
@@ -44,7 +73,7 @@ def main() -> None:
         "intercept": intercept,
         "training": {
             "method": "logistic regression, L2, C=0.3, standardised features, each set weighs the same",
-            "questions": {name: len(rows) for name, rows in gathered.items()},
+            "questions": {name: len(some) for name, some in gathered.items()},
             "which": f"even-numbered development questions, evenly spread, at most {MOST} a set",
         },
     }
@@ -52,35 +81,25 @@ def main() -> None:
     print(f"wrote {TARGET.name}: {record['training']}")
 
 
-def _gather(name: str) -> list:  # type: ignore[type-arg]
+def _gather(name: str) -> list[Case]:
     workspace, _ = open_set(name)
     with workspace:
         state = workspace.snapshots.live()
         view, dense = workspace.library.view(state, LOCAL_OWNER)
         names = external_ids(workspace, state.snapshot)
         chosen = questions(name)[::2]
-        chosen = chosen[:: max(1, len(chosen) // MOST)]
-        rows = []
-        for asked in chosen:
-            understood = understand(view, asked.question, workspace.embedder.embed([asked.question])[0])
-            candidates = find_candidates(view, dense, understood, workspace.settings.candidates)
+        chosen = chosen[:: max(1, -(-len(chosen) // MOST))]
+        cases = []
+        for one in chosen:
+            asked = understand(view, one.question, workspace.embedder.embed([one.question])[0])
+            candidates = find_candidates(view, dense, asked, workspace.settings.candidates)
             documents = view.index.document_id[candidates.places].tolist()
-            labels = np.array([names[document] in asked.supporting for document in documents], np.int64)
-            if not labels.any():
-                continue
-            around = surroundings(view, candidates)
-            features = first_features(view, understood, candidates, around)
-
-            def again(
-                first: Sequence[float],
-                parts: tuple = (view, understood, candidates, around, features),  # type: ignore[type-arg]
-            ) -> NDArray[np.float64]:
-                key = parts[0].index.key[parts[2].places]
-                order = np.lexsort((key, -np.round(parts[4] @ np.array(first), 6)))
-                return np.concatenate([parts[4], second_features(*parts, order)], axis=1)
-
-            rows.append((features, again, labels, 1.0))
-        return [(f, again, y, 1.0 / len(rows)) for f, again, y, _ in rows]
+            right = np.array([names[document] in one.supporting for document in documents], np.int64)
+            if right.any():
+                around = surroundings(view, candidates)
+                first = first_features(view, asked, candidates, around)
+                cases.append(Case(view, asked, candidates, around, first, right, 1.0))
+        return [replace(case, weight=1.0 / len(cases)) for case in cases]
 
 
 def _fit(examples: Sequence[Example]) -> tuple[list[float], float]:

@@ -66,7 +66,7 @@ def to_turtle(graph: EntityGraph) -> str:
             _entity(rdf, one.object),
         )
         rdf.add(triple)
-        statement = _node("statement", one.chunk_id, str(one.start), *(str(part).rpartition(":")[2] for part in triple))
+        statement = _node("statement", one.chunk_id, str(one.start), one.subject, one.predicate, one.object)
         rdf.add((statement, RDF.type, RDF.Statement))
         for predicate, value in zip((RDF.subject, RDF.predicate, RDF.object), triple, strict=True):
             rdf.add((statement, predicate, value))

@@ -17,6 +17,7 @@ SUFFIXES = frozenset(
         ".docx",
         ".pptx",
         ".xlsx",
+        ".xlsm",
         ".csv",
         ".tsv",
         ".json",

@@ -16,7 +16,7 @@ from kernel.ports import Tokenizer
 from kernel.records import ChunkDraft, Heading, ParsedDocument, Span
 
 _BLOCK = re.compile(
-    r"\n[ \t]*\n|\n(?=[ \t]*(?:[-*+•|>#]|\d{1,3}[.)]|<(?:li|tr|td|th|p|h[1-6])\b|[A-Za-z][\w -]{0,40}: ))"
+    r"\n[ \t]*\n|(?<=\n---)\n|\n(?=[ \t]*(?:[-*+•|>#]|\d{1,3}[.)]|<(?:li|tr|td|th|p|h[1-6])\b|[A-Za-z][\w -]{0,40}: ))"
 )
 SMALL = 48
 """A heading does not begin a new passage while the one before it has fewer tokens than this."""

@@ -24,6 +24,7 @@ MOST_SENTENCES = 3
 MOST_ITEMS = 10
 PASSAGES = 8
 NOTHING = "No passage that you may see bears on the question."
+PART = "Only a part of the question is answered: no passage was found that says the rest."
 NEAR = "No passage that you may see answers the question; the nearest ones speak of other things."
 
 
@@ -78,10 +79,12 @@ class ExtractiveGenerator:
             return Generation("", NOTHING)
         if self._doubtful(request, choices, rarity):
             return Generation("", NEAR)
-        picked = two_steps(request.question, evidence, weights) or self._pick(
-            choices, rarity, names_in(request.question)
+        steps = two_steps(request.question, evidence, weights)
+        picked = steps or self._pick(choices, rarity, names_in(request.question))
+        left = not steps and _leaves_open(request.question, picked)
+        return Generation(
+            "\n".join(line for choice in picked for line in _lines(choice, evidence)), PART if left else None
         )
-        return Generation("\n".join(line for choice in picked for line in _lines(choice, evidence)))
 
     def _doubtful(self, request: GenerationRequest, choices: Sequence[Choice], rarity: Mapping[str, float]) -> bool:
         """Whether even the best sentences are too far from the question, or hold nothing of the kind it asks for."""
@@ -191,10 +194,22 @@ def two_steps(question: str, evidence: Evidence, weights: Weights) -> list[Choic
             for number, passage in enumerate(evidence.passages[:PASSAGES])
             if passage.document_id != evidence.passages[bridge.passage].document_id and _names(bridge.text, passage)
         ]
-        told = [one for one in rank_sentences(target, evidence, asked, weights, about) if one.covers & asked.keys()]
+        told = [
+            choice
+            for words in (asked, question_rarity(target, evidence))
+            for choice in rank_sentences(target, evidence, words, weights, about)
+            if choice.covers & words.keys()
+        ]
         if told and len(bridge.covers) * 2 >= len(clause):
             return [bridge, told[0]]
     return []
+
+
+def _leaves_open(question: str, picked: Sequence[Choice]) -> bool:
+    """Whether the sentences hold nothing of what is asked for of the thing that the question's clause describes."""
+    target = target_of(question)
+    asked = set(content_terms(target)[:-1]) if target != question else set()
+    return bool(asked) and not any(choice.covers & asked for choice in picked)
 
 
 def _names(text: str, passage: Passage) -> bool:

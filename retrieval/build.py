@@ -148,7 +148,7 @@ def _extend_links(
         np.array([TITLE if title else NAMED for _, _, title in new.mentions], np.int64),
     )
     titles = _title_phrases(new.rows)
-    known = np.concatenate([index.phrase, titles[0]]), np.concatenate([index.phrase_entity, titles[1]])
+    known = _distinct_phrases((index.phrase, index.phrase_entity), titles)
     before = find_phrases(*titles, index.word_ptr, index.words)
     after = find_phrases(*known, word_ptr[len(index) :] - word_ptr[len(index)], all_words[word_ptr[len(index)] :])
     phrases = before, (after[0] + len(index), *after[1:])
@@ -233,6 +233,12 @@ def _title_phrases(rows: Sequence[IndexRow]) -> tuple[UInt64, UInt64]:
                 hashes = np.array([term_hash(piece) for piece in pieces], np.uint64)
                 found[int(_windows(hashes, len(pieces))[0]), term_hash(key)] = None
     pairs = np.array(list(found), np.uint64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _distinct_phrases(*parts: tuple[UInt64, UInt64]) -> tuple[UInt64, UInt64]:
+    """All pairs of phrase and entity, ascending, each once: a title stays one, however many revisions bear it."""
+    pairs = np.unique(np.concatenate([np.stack(part, axis=1) for part in parts]), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 

@@ -27,6 +27,38 @@ DOCUMENTS = {
 }
 
 
+TOPICS = (
+    *(
+        "gardens",
+        "bridges",
+        "kettles",
+        "sails",
+        "lamps",
+        "clocks",
+        "ovens",
+        "fences",
+        "wells",
+        "carts",
+        "boats",
+        "roofs",
+    ),
+    *("drains", "stairs", "paints", "gates", "tiles", "pumps", "bells", "tents", "looms", "mills", "kilns", "rafts"),
+)
+TERMS = "Redistribution is permitted as long as its notice stays."
+WEBKIT = {
+    "Purpose": "Small teams build pages with this toolkit. It draws widgets, forms and tables without any script.",
+    "Parts": "For routing, Webkit Lite employs Starling. Templates are plain text files.",
+    "History": "The first version was written in 2014 on a train to Porto. It grew by a few widgets every spring.",
+    "Support": "Questions go to the forum, where volunteers reply within a week or so.",
+}
+STARLING = {
+    "Overview": "Every request finds its handler by comparing a path with a tree of patterns.",
+    "Speed": "A tree holds ten thousand patterns and still answers in microseconds on old hardware.",
+    "Terms": TERMS,
+    "Tests": "A suite runs on three systems each night and reports by mail.",
+}
+
+
 @contextmanager
 def handbook(models: Path, documents: Mapping[str, str] = DOCUMENTS) -> Iterator[Workspace]:
     """A workspace in which these files (name to text) are indexed."""
@@ -42,3 +74,24 @@ def fill(folder: Path, documents: Mapping[str, str]) -> None:
     folder.mkdir(exist_ok=True)
     for name, text in documents.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def with_sections(title: str, sections: Mapping[str, str]) -> str:
+    return "\n\n".join([f"# {title}", *(f"## {name}\n\n{text}" for name, text in sections.items())]) + "\n"
+
+
+def far_apart() -> Mapping[str, str]:
+    """One document that names another, which answers; two dozen that do neither, and one with the question's words."""
+    found = {
+        "webkit.md": with_sections("Webkit Lite", WEBKIT),
+        "starling.md": with_sections("Starling", STARLING),
+        "books.md": "# Book room\n\nThe library keeps a copy of each licence plate that was ever issued.\n",
+    }
+    for number, topic in enumerate(TOPICS):
+        sections = {
+            "Care": f"Clean {topic} with a soft cloth twice a year and keep them out of strong sun.",
+            "Repair": f"A carpenter repairs broken {topic} in workshop {number}, which opens on Monday and Friday.",
+            "Buying": f"New {topic} are bought by the stores office once three offers have come in.",
+        }
+        found[f"{topic}.md"] = with_sections(f"Guide to {topic}", sections)
+    return found

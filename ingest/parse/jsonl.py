@@ -108,6 +108,8 @@ def _groups(value: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     if not all(isinstance(group, str) for group in groups):
         raise ParseFailure("'groups' must be a list of strings")
+    if not groups:
+        raise ParseFailure("'groups' names no group: leave it out where everyone may see the record")
     return tuple(canonical(group) for group in groups)
 
 

@@ -6,6 +6,7 @@ builds no objects and so cannot be tricked into any.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -19,23 +20,26 @@ from markdown_it.token import Token
 from ingest.parse.canonical import Builder, canonical, one_line
 from ingest.parse.decode import decode
 from ingest.parse.inline import LinkScanner
+from kernel.errors import ParseFailure
 from kernel.records import Heading, ParsedDocument
 
 MEDIA_TYPE = "text/markdown"
 _MARKDOWN = MarkdownIt("commonmark").enable("table").disable("inline")  # blocks only; `plain` runs the inlines
 _FRONT_MATTER_CHARS = 65_536
 _HEADING_CHARS = 1_000
+_GROUPS = re.compile(r"^\W*groups\W*:", re.IGNORECASE | re.MULTILINE)
 _PLAIN = {"text", "text_special", "code_inline"}
 
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """YAML front matter: scalar keys with the span of their line, lists of scalars, and where the body
-    begins."""
+    """YAML front matter: scalar keys with the span of their line, lists of scalars, where the body begins, and all keys
+    whatever their value is."""
 
     scalars: tuple[tuple[str, str, int, int], ...]
     lists: tuple[tuple[str, tuple[str, ...]], ...]
     end: int
+    keys: tuple[str, ...] = ()
 
     def value(self, key: str) -> str | None:
         return next((value for name, value, _, _ in self.scalars if name == key), None)
@@ -59,10 +63,18 @@ def parse(data: bytes, name: str) -> ParsedDocument:
 
 
 def _with_groups(document: ParsedDocument, front: FrontMatter) -> ParsedDocument:
-    groups = next((values for key, values in front.lists if key == "groups"), None)
-    if groups is None and (single := front.value("groups")):
-        groups = (single,)
-    return document if groups is None else replace(document, groups=groups)
+    """The document with the groups that its front matter names.
+
+    Raises ParseFailure where who may see it cannot be told: a misspelt list must not make a document public.
+    """
+    named = [key for key in front.keys if key.casefold() == "groups"]
+    if not named:
+        return document
+    groups = next((values for key, values in front.lists if key == "groups"), ())
+    groups = groups or tuple(part.strip() for part in (front.value("groups") or "").split(",") if part.strip())
+    if named != ["groups"] or not groups:
+        raise ParseFailure("has front matter that does not say which groups may see it: write groups: [name, …]")
+    return replace(document, groups=groups)
 
 
 def front_matter(text: str) -> FrontMatter:
@@ -76,13 +88,21 @@ def front_matter(text: str) -> FrontMatter:
         default=-1,
     )
     if close < 0:
+        _refuse_groups(text[:_FRONT_MATTER_CHARS].partition("\n\n")[0])
         return none
     try:
         node = yaml.compose(text[4 : close + 1], Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError):
+        _refuse_groups(text[4 : close + 1])
         return none
     end = min(close + 5, len(text))
     return _read_mapping(node, text, end) if isinstance(node, yaml.MappingNode) else FrontMatter((), (), end)
+
+
+def _refuse_groups(broken: str) -> None:
+    """Raise ParseFailure where front matter that cannot be read seems to say who may see the document."""
+    if _GROUPS.search(broken):
+        raise ParseFailure("has front matter that names groups but is not valid YAML: mend it")
 
 
 def _read_mapping(node: yaml.MappingNode, text: str, end: int) -> FrontMatter:
@@ -99,7 +119,8 @@ def _read_mapping(node: yaml.MappingNode, text: str, end: int) -> FrontMatter:
         elif isinstance(value, yaml.SequenceNode):
             items = (one_line(x.value) for x in value.value if isinstance(x, yaml.ScalarNode))
             lists.append((name, tuple(x for x in items if x)))
-    return FrontMatter(tuple(scalars), tuple(lists), end)
+    keys = tuple(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+    return FrontMatter(tuple(scalars), tuple(lists), end, keys)
 
 
 def _end_of(node: yaml.ScalarNode, text: str) -> int:

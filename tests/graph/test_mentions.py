@@ -50,28 +50,7 @@ PIECES = (
     "中文",
     "1.1.1",
 )
-HOSTILE = (
-    "1.",
-    "1,",
-    "May ",
-    "The ",
-    "A ",
-    "A.",
-    "Aa of ",
-    "A & ",
-    "A1-",
-    "abc-",
-    "a_",
-    "aB",
-    "a'",
-    '"a',
-    "`",
-    "1 May ",
-    "$1,",
-    " ",
-    "A",
-    "(ABC)",
-)
+HOSTILE = ("1.", "May ", "A & ", "A1-", "abc-", "a_", '"a', "`", "1 May ", "$1,", "(ABC)")
 
 
 def found(text: str, kind: MentionKind) -> list[tuple[str, str]]:

@@ -87,7 +87,10 @@ def draft(text: str, start: int = 100) -> ChunkDraft:
 
 def test_front_matter_says_outdated() -> None:
     text = "outdated: true\nowner: People Office"
-    facts = [Fact("Travel Policy", "outdated", "true", 100, 114), Fact("Travel Policy", "owner", "People Office", 115, 135)]
+    facts = [
+        Fact("Travel Policy", "outdated", "true", 100, 114),
+        Fact("Travel Policy", "owner", "People Office", 115, 135),
+    ]
     assert structural_relations(draft(text), "travel policy", facts, []) == [
         Relation("travel policy", "has status", "outdated", 0, 14),
         Relation("travel policy", "owner", "people office", 15, 35),
@@ -122,8 +125,8 @@ def test_a_title_has_other_names() -> None:
 
 @pytest.mark.parametrize("piece", ["Foo Bar revokes Baz Qux ", "revoke ", "This is ", "Foo Abc (FA) ", "is now "])
 def test_time_grows_with_length_alone(piece: str) -> None:
-    text = piece * (500_000 // len(piece))
+    text = piece * (300_000 // len(piece))
     mentions = find_mentions(text)
     begin = time.process_time()
     find_relations(text, mentions, "doc")
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 3

@@ -432,3 +432,19 @@ def test_package_metadata_keeps_facts_short() -> None:
     found = document("Name: p\nSummary: " + "long " * 100 + "\nLicense-Expression: MIT\n", "METADATA")
     assert found.facts == (Fact("p", "has licence", "MIT", found.text.index("License-"), len(found.text) - 1),)
     assert reason("Version: 1\n", "METADATA") == "is damaged: its metadata has no Name field"
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["groups: [hr", "Groups: [hr]", "groups: {hr: yes}", "groups: []", "groups:", "title: x\ngroups: [a\nother: b"],
+)
+def test_front_matter_that_does_not_say_who_may_see_a_document_fails_it(front: str) -> None:
+    (failed,) = parse(f"---\n{front}\n---\n\n# Salaries\n".encode(), "salaries.md")
+    assert isinstance(failed, FailedDocument)
+    assert "groups" in failed.reason
+
+
+def test_groups_in_one_line_are_several_groups() -> None:
+    (document,) = parse(b"---\ngroups: hr, finance\n---\n\n# Salaries\n", "salaries.md")
+    assert isinstance(document, ParsedDocument)
+    assert document.groups == ("hr", "finance")

@@ -72,10 +72,10 @@ def test_every_field_survives_the_pipe(pool: ParserPool, tmp_path: Path) -> None
         ("T", "owner", "Ann"),
         ("1", "b", "2"),
     }
-    record = {"id": "r", "text": "t", "url": "u", "metadata": {"k": [1, None]}, "groups": []}
+    record = {"id": "r", "text": "t", "url": "u", "metadata": {"k": [1, None]}, "groups": ["g"]}
     record_back = only(pool.parse_bytes(json.dumps(record).encode(), "r.jsonl"))
     assert isinstance(record_back, ParsedDocument)
-    assert (record_back.external_id, record_back.uri, record_back.groups) == ("r", "u", ())
+    assert (record_back.external_id, record_back.uri, record_back.groups) == ("r", "u", ("g",))
     assert record_back.metadata == {"k": [1, None]}
 
 

@@ -122,7 +122,9 @@ def test_a_document_that_is_not_in_force_ranks_behind(site: Workspace) -> None:
     evidence = evidence_for(site, question)
     fresh = replace(evidence, passages=tuple(replace(one, notices=()) for one in evidence.passages))
     weights = ExtractiveGenerator()._weights
-    best = [rank_sentences(question, one, question_rarity(question, one), weights)[0].score for one in (evidence, fresh)]
+    best = [
+        rank_sentences(question, one, question_rarity(question, one), weights)[0].score for one in (evidence, fresh)
+    ]
     assert best[0] < best[1]
 
 

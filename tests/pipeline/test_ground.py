@@ -128,7 +128,23 @@ def test_notices_of_what_is_cited_come_along() -> None:
 
 
 WORDS = st.sampled_from(
-    ["leave", "not", "16", "30.5", "Receipts", "BOD 22-01", "e.g.", "Dr.", "É", "**bold**", "`x_y`", "|", "(", "\n", "1."]
+    [
+        "leave",
+        "not",
+        "16",
+        "30.5",
+        "Receipts",
+        "BOD 22-01",
+        "e.g.",
+        "Dr.",
+        "É",
+        "**bold**",
+        "`x_y`",
+        "|",
+        "(",
+        "\n",
+        "1.",
+    ]
 )
 text = st.lists(WORDS | st.text(max_size=5), min_size=1, max_size=8).map(" ".join)
 mark = st.sampled_from([" [c1]", " [c2][c1]", " [c3] [c9]", "[c2].", " ", " [c", "]", " [c01]"])

@@ -97,9 +97,11 @@ def test_nothing_inside_data_is_a_template() -> None:
 @settings(deadline=None, max_examples=100, derandomize=True, database=None)
 @given(
     st.lists(
-        st.lists(st.sampled_from(["</passage>", "</PASSAGE >", "< / passage", "<passage id='c9'>", "\n", "a", "<\\/passage", "</"])).map(
-            "".join
-        ),
+        st.lists(
+            st.sampled_from(
+                ["</passage>", "</PASSAGE >", "< / passage", "<passage id='c9'>", "\n", "a", "<\\/passage", "</"]
+            )
+        ).map("".join),
         max_size=4,
     )
 )

@@ -1,0 +1,179 @@
+"""The index against definitions: BM25 and cosine by brute force on random corpora; growth leaves no trace."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ingest.similar import signature
+from kernel.storage.corpus import IndexRow
+from retrieval.analysis import content_terms, plain, terms
+from retrieval.build import Additions, empty_index, extend
+from retrieval.dense import DenseIndex
+from retrieval.index import Index
+from retrieval.lexical import K1, B, bm25, question_terms, strongest
+from retrieval.view import View, view_of
+
+DIMENSION = 6
+VOCABULARY = ("leave", "receipts", "the", "harbour", "22-01", "directive", "licence", "licensed", "of", "register", "é")
+TITLES = ("Harbour Register", "Travel Policy", "Leave", "Harbour Register (old)", "The Directive 22-01")
+ENTITIES = ("harbour register", "travel policy", "bod 22 01", "leave", "alpha team")
+CASES = settings(deadline=None, max_examples=80, derandomize=True, database=None)
+
+
+def rows_of(seed: int, count: int) -> list[IndexRow]:
+    """Random chunks; some vectors are equal, some rows share a revision and a title."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        text = " ".join(rng.choice(VOCABULARY, rng.integers(0, 12)).tolist())
+        vector = np.round(rng.normal(size=DIMENSION), 0 if rng.random() < 0.3 else 9) + 1e-3
+        sentences = rng.normal(size=(int(rng.integers(0, 3)), DIMENSION)).astype(np.float16)
+        revision = 10 + int(rng.integers(0, max(count // 2, 1)))
+        found.append(
+            IndexRow(
+                chunk_id=3 * number + 5,
+                public_id=f"chk_{rng.integers(1 << 40)}_{number}",
+                revision_id=revision,
+                document_id=revision % 7,
+                ordinal=number,
+                title=str(rng.choice(TITLES)),
+                heading=("Scope",) if rng.random() < 0.3 else (),
+                text=text,
+                sentences=np.zeros((len(sentences), 2), np.int32),
+                vector=(vector / np.linalg.norm(vector)).astype(np.float32),
+                sentence_vectors=sentences,
+                signature=signature(text),
+            )
+        )
+    return found
+
+
+def additions(rows: Sequence[IndexRow], seed: int) -> Additions:
+    """The rows with mentions and relations that follow from each row alone."""
+    mentions: list[tuple[int, str, bool]] = []
+    relations: list[tuple[int, str, str, str, int, int]] = []
+    for row in rows:
+        rng = np.random.default_rng([seed, row.chunk_id])
+        names = rng.choice(ENTITIES, rng.integers(0, 4), replace=False).tolist()
+        mentions += [(row.chunk_id, name, bool(rng.random() < 0.3)) for name in names]
+        if rng.random() < 0.4:
+            one, other = rng.choice(ENTITIES, 2, replace=False).tolist()
+            relations.append((row.chunk_id, one, "revokes", other, 0, 5))
+    return Additions(rows, mentions, relations)
+
+
+def built(rows: Sequence[IndexRow], seed: int = 0) -> Index:
+    return extend(empty_index(DIMENSION), additions(rows, seed))
+
+
+def some_of(rows: Sequence[IndexRow], seed: int, share: float) -> NDArray[np.int64]:
+    """Ascending revisions, of which about `share` are visible."""
+    rng = np.random.default_rng(seed)
+    revisions = np.array(sorted({row.revision_id for row in rows}), np.int64)
+    return revisions[rng.random(len(revisions)) < share]
+
+
+corpus = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 25)).map(lambda pair: rows_of(*pair))
+share = st.sampled_from([0.0, 0.3, 0.8, 1.0])
+question = st.lists(st.sampled_from((*VOCABULARY, "licenses", "unseen")), max_size=4).map(" ".join)
+
+
+def plain_bm25(rows: Sequence[IndexRow], visible: set[int], text: str) -> list[float]:
+    """The formula, over dictionaries: idf ln(1 + (N - df + 0.5) / (df + 0.5)), statistics of what is visible."""
+    held = {
+        place: Counter(terms(plain(f"{row.title}\n{' '.join(row.heading)}\n{row.text}")))
+        for place, row in enumerate(rows)
+        if row.revision_id in visible
+    }
+    average = max(sum(sum(count.values()) for count in held.values()) / max(len(held), 1), 1.0)
+    scores = [0.0] * len(rows)
+    for term in set(content_terms(text) or terms(text)):
+        frequency = sum(term in count for count in held.values())
+        idf = math.log(1 + (len(held) - frequency + 0.5) / (frequency + 0.5))
+        for place, count in held.items():
+            norm = K1 * (1 - B + B * sum(count.values()) / average)
+            scores[place] += idf * count[term] * (K1 + 1) / (count[term] + norm)
+    return scores
+
+
+@CASES
+@given(corpus, share, question)
+def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str) -> None:
+    revisions = some_of(rows, 7, visible)
+    scores, rarity = bm25(view_of(built(rows), revisions), text)
+    np.testing.assert_allclose(scores, plain_bm25(rows, set(revisions.tolist()), text), rtol=2e-5, atol=1e-6)
+    assert set(rarity) <= set(question_terms(text))
+    best = strongest(scores, 5, built(rows).key)
+    assert np.all(scores[best] > 0)
+    assert len(best) == min(5, int((scores > 0).sum()))
+    assert scores[best].tolist() == sorted(scores[scores > 0].tolist(), reverse=True)[:5]
+
+
+def nearest(view: View, vector: NDArray[np.float32], k: int) -> list[int]:
+    """Brute force: visible places by falling cosine (to 6 places), then by key."""
+    scores = np.round((view.index.vectors @ vector).astype(np.float32), 6)
+    places = np.flatnonzero(view.mask)
+    return places[np.lexsort((view.index.key[places], -scores[places]))][:k].tolist()
+
+
+@CASES
+@given(corpus, share, st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_dense_is_brute_force(rows: list[IndexRow], visible: float, k: int, seed: int) -> None:
+    index = built(rows)
+    view = view_of(index, some_of(rows, seed, visible))
+    vector = np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
+    places, scores = DenseIndex(index).search(view, vector, k)
+    assert len(places) == min(k, view.count)
+    assert view.mask[places].all()
+    expected = nearest(view, vector, k)
+    np.testing.assert_allclose(scores, index.vectors[expected] @ vector, atol=3e-6)
+    same = np.abs(np.diff(np.sort(index.vectors @ vector))) < 2e-6
+    assert same.any() or places.tolist() == expected
+
+
+def test_equal_vectors_come_in_the_order_of_keys() -> None:
+    rows = rows_of(3, 12)
+    index = built([replace(row, vector=rows[0].vector) for row in rows])
+    view = view_of(index, some_of(rows, 0, 1.0))
+    places, _ = DenseIndex(index).search(view, rows[0].vector, 4)
+    assert places.tolist() == np.argsort(index.key)[:4].tolist()
+
+
+@CASES
+@given(corpus, st.lists(st.integers(0, 25), max_size=5), st.integers(0, 1000))
+def test_grown_in_steps_is_built_at_once(rows: list[IndexRow], cuts: list[int], seed: int) -> None:
+    whole = built(rows, seed).arrays()
+    index = empty_index(DIMENSION)
+    bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    for low, high in pairwise(bounds):
+        index = extend(index, additions(rows[low:high], seed))
+    for name, array in index.arrays().items():
+        assert array.dtype == whole[name].dtype, name
+        np.testing.assert_array_equal(array, whole[name], err_msg=name)
+
+
+def test_a_title_is_known_wherever_it_is_worded() -> None:
+    """Also in chunks that came before the document of that title, in the same way whichever came first."""
+    rows = rows_of(1, 2)
+    names = replace(rows[0], title="Notes", heading=(), text="see the harbour register, please")
+    titled = replace(rows[1], title="Harbour Register (old)", heading=(), text="nothing", revision_id=99)
+    for pair in ((names, titled), (replace(titled, chunk_id=1), names)):
+        index = empty_index(DIMENSION)
+        for row in pair:
+            key = (row.chunk_id, "harbour register", True)
+            index = extend(index, Additions([row], [key] if row.title.startswith("Harbour") else [], []))
+        view = view_of(index, np.array(sorted({row.revision_id for row in pair}), np.int64))
+        entity = index.entity("harbour register")
+        assert entity is not None
+        assert view.links.degree[entity] == 2
+        hidden = view_of(index, np.array([names.revision_id], np.int64))
+        assert hidden.links.degree[entity] == 0
