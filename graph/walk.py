@@ -52,17 +52,36 @@ class Mass:
         values: NDArray[np.number[Any]],
         beam: int | None = None,
         key: NDArray[np.uint64] | None = None,
+        size: int | None = None,
     ) -> Mass:
-        """The sum of `values` by node, the strongest `beam` of them alone: of equal ones those lowest in `key`."""
-        if not len(nodes):
-            return Mass(nodes.astype(np.int64), values.astype(np.float64))
-        unique, inverse = np.unique(nodes, return_inverse=True)
-        total = np.bincount(inverse, weights=values, minlength=len(unique))
+        """The sum of positive `values` by node, the strongest `beam` of them alone: of equal ones those lowest in `key`.
+
+        `size` is how many nodes there could be; where that is few, they are summed in a row rather than by sorting.
+        """
+        if size is not None and size <= 32 * len(nodes):
+            row = np.bincount(nodes, weights=values, minlength=size)
+            unique = np.flatnonzero(row)
+            total = row[unique]
+        else:
+            unique, inverse = np.unique(nodes, return_inverse=True)
+            total = np.bincount(inverse, weights=values, minlength=len(unique))
         if beam is not None and len(unique) > beam:
-            tie = unique if key is None else key[unique]
-            keep = np.sort(np.lexsort((tie, -np.round(total, 12)))[:beam])
+            keep = _strongest(total, unique if key is None else key[unique], beam)
             unique, total = unique[keep], total[keep]
         return Mass(unique.astype(np.int64), total.astype(np.float64))
+
+    def scaled(self, factor: float) -> Mass:
+        """The same nodes with `factor` times the mass."""
+        return Mass(self.nodes, self.values * factor)
+
+
+def _strongest(total: Floats, tie: NDArray[Any], beam: int) -> Ints:
+    """Places of the `beam` highest totals, ascending; of equal ones those with the lowest tie."""
+    rounded = np.round(total, 12)
+    bar = np.partition(rounded, len(rounded) - beam)[len(rounded) - beam]
+    above, level = np.flatnonzero(rounded > bar), np.flatnonzero(rounded == bar)
+    chosen = level[np.argsort(tie[level], kind="stable")[: beam - len(above)]]
+    return np.sort(np.concatenate([above, chosen]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +95,43 @@ class WalkSettings:
     title_share: float = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Where walkers from each kind of seed stand among the passages after so many steps, none having stopped."""
+
+    from_passages: tuple[tuple[int, Mass], ...]
+    from_entities: tuple[tuple[int, Mass], ...]
+
+    def mixed(self, share: float, damping: float) -> Mass:
+        """Personalised PageRank of the passages: `share` of the walkers began at the passages, the rest at entities.
+
+        The walk is linear in its seeds, so one set of steps serves every share and damping.
+        """
+        parts = [mass.scaled(share * damping**steps) for steps, mass in self.from_passages]
+        parts += [mass.scaled((1 - share) * damping**steps) for steps, mass in self.from_entities]
+        return Mass.of(np.concatenate([part.nodes for part in parts]), np.concatenate([part.values for part in parts]))
+
+
 def personalised_pagerank(links: Links, passages: Mass, entities: Mass, settings: WalkSettings) -> Mass:
-    """Mass of the passages after walking from the seeds; both seeds together should sum to 1."""
-    at_passages, at_entities = passages, entities
-    found_nodes, found_values = [passages.nodes], [passages.values]
-    for _ in range(settings.rounds):
-        reached = to_entities(links, at_passages, settings)
-        next_passages = to_passages(links, at_entities, settings)
-        at_entities = reached
-        at_passages = next_passages
-        found_nodes.append(at_passages.nodes)
-        found_values.append(at_passages.values)
-    return Mass.of(np.concatenate(found_nodes), np.concatenate(found_values))
+    """Mass of the passages after walking from the seeds, whose values say how many walkers begin at each."""
+    steps = walk_steps(links, passages, entities, settings)
+    return steps.mixed(0.5, settings.damping).scaled(2.0)
+
+
+def walk_steps(links: Links, passages: Mass, entities: Mass, settings: WalkSettings) -> Steps:
+    """Follow the seeds for `settings.rounds` steps, each kind on its own."""
+    at, found = passages, [(0, passages)]
+    for steps in range(2, settings.rounds + 1, 2):
+        at = to_passages(links, to_entities(links, at, settings), settings)
+        found.append((steps, at))
+    named: list[tuple[int, Mass]] = []
+    here = entities
+    for steps in range(1, settings.rounds + 1, 2):
+        at = to_passages(links, here, settings)
+        named.append((steps, at))
+        if steps + 2 <= settings.rounds:
+            here = to_entities(links, at, settings)
+    return Steps(tuple(found), tuple(named))
 
 
 def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
@@ -98,7 +142,8 @@ def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     entity = links.passage_entity[slots]
     share = links.weight[entity].astype(np.float64)
     total = np.bincount(owner, weights=share, minlength=len(mass.nodes))
-    return Mass.of(entity, settings.damping * mass.values[owner] * share / total[owner], settings.beam)
+    values = mass.values[owner] * share / total[owner]
+    return Mass.of(entity, values, settings.beam, size=len(links.degree))
 
 
 def to_passages(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
@@ -111,8 +156,8 @@ def to_passages(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     others = np.maximum(links.degree[mass.nodes] - titles, 0.0)
     titled, plain = _shares(titles, others, settings.title_share)
     share = np.where(title, titled[owner], plain[owner])
-    values = settings.damping * mass.values[owner] * share
-    return Mass.of(links.entity_passage[slots], values, settings.beam, links.passage_key)
+    values = mass.values[owner] * share
+    return Mass.of(links.entity_passage[slots], values, settings.beam, links.passage_key, len(links.passage_key))
 
 
 def _first(owner: Ints, slots: Ints, most: int) -> tuple[Ints, Ints]:

@@ -174,12 +174,12 @@ def _conflicts(book: _Book) -> tuple[Conflict, ...]:
 
 def _disagreement(quote: str, mine: set[str], other: str) -> str | None:
     """How two sentences on the same matter, of the same things, differ; None where they are not, or do not."""
-    if is_field(clean(quote)) or is_field(clean(other)) or _named(quote) != _named(other):
-        return None
     theirs = set(content_terms(clean(other)))
     words = {term for term in mine if not term[0].isdigit()}
     common = words & theirs
     if len(common) < 4 or len(common) < SAME_MATTER * max(len(words), len({t for t in theirs if not t[0].isdigit()})):
+        return None
+    if is_field(clean(quote)) or is_field(clean(other)) or _named(quote) != _named(other):
         return None
     one, two = set(_NUMBER.findall(quote)), set(_NUMBER.findall(other))
     if one - two and two - one:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.walk import Mass, WalkSettings, gather, personalised_pagerank
+from graph.walk import Mass, WalkSettings, gather, walk_steps
 from retrieval.decompose import target_of
 from retrieval.dense import DenseIndex
 from retrieval.features import Candidates
@@ -14,11 +14,8 @@ from retrieval.lexical import bm25, strongest
 from retrieval.question import Asked
 from retrieval.view import View
 
-WALKS = (
-    (0.1, WalkSettings(damping=0.7)),
-    (0.5, WalkSettings(damping=0.5)),
-)
-"""Two walks, each (share of the passage seeds, settings): one follows what the question names, one what it means."""
+WALKS = ((0.1, 0.7), (0.5, 0.5))
+"""Two walks, each (share that begins at passages, damping): one follows what the question names, one what it means."""
 SEEDS = 16
 BRIDGE_ANCHORS = 4
 BRIDGED_EACH = 2
@@ -110,13 +107,10 @@ def walk(
     """Personalised PageRank from the question's entities and the passages nearest to it, once for each of WALKS."""
     seeds = _passage_seeds(near[:SEEDS], cosine[:SEEDS], lexical, worded[:SEEDS])
     rarity = view.links.weight[asked.entities.nodes].astype(np.float64) ** 1.5 * asked.entities.values
-    found = []
-    for wanted, settings in WALKS:
-        share = wanted if len(rarity) else 1.0
-        passages = Mass(seeds.nodes, seeds.values * (share / max(float(seeds.values.sum()), 1e-12)))
-        entities = Mass(asked.entities.nodes, rarity * ((1 - share) / max(float(rarity.sum()), 1e-12)))
-        found.append(personalised_pagerank(view.links, passages, entities, settings))
-    return found
+    passages = seeds.scaled(1 / max(float(seeds.values.sum()), 1e-12))
+    entities = Mass(asked.entities.nodes, rarity / max(float(rarity.sum()), 1e-12))
+    steps = walk_steps(view.links, passages, entities, WalkSettings())
+    return [steps.mixed(share if len(rarity) else 1.0, damping) for share, damping in WALKS]
 
 
 def _passage_seeds(

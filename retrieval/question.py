@@ -11,7 +11,7 @@ from graph.mentions import find_mentions
 from graph.names import STOPWORDS
 from graph.walk import Mass
 from kernel.records import MentionKind
-from retrieval.analysis import words
+from retrieval.analysis import term_hash, words
 from retrieval.standing import aliases
 from retrieval.view import View
 
@@ -33,19 +33,26 @@ class Asked:
 def understand(view: View, text: str, vector: NDArray[np.float32]) -> Asked:
     """Find the entities that `text` names: by the shape of its words, and by every run of words that is a known key."""
     weights: dict[int, float] = {}
-    for mention in find_mentions(text):
-        _add(view, weights, mention.key, _KIND_WEIGHT.get(mention.kind, 1.0))
+    mentions = find_mentions(text)
     tokens = words(text)
-    taken = [False] * len(tokens)
-    for width in range(min(LONGEST_NAME, len(tokens)), 0, -1):
-        for start in range(len(tokens) - width + 1):
-            run = tokens[start : start + width]
-            if width == 1 and (taken[start] or run[0] in STOPWORDS or len(run[0]) < 3):
-                continue
-            if not all(word in STOPWORDS for word in run) and _add(
-                view, weights, " ".join(run), 1.0 if width > 1 else _PLAIN_WORD
-            ):
-                taken[start : start + width] = [True] * width
+    runs = [
+        (start, width, " ".join(tokens[start : start + width]))
+        for width in range(min(LONGEST_NAME, len(tokens)), 0, -1)
+        for start in range(len(tokens) - width + 1)
+    ]
+    known = _known(view, {mention.key for mention in mentions} | {run for _, _, run in runs})
+    for mention in mentions:
+        if mention.key in known:
+            _raise(weights, known[mention.key], _KIND_WEIGHT.get(mention.kind, 1.0))
+    taken: set[int] = set()
+    for start, width, run in runs:
+        places = range(start, start + width)
+        if run not in known or all(tokens[place] in STOPWORDS for place in places):
+            continue
+        if width == 1 and (start in taken or len(run) < 3):
+            continue
+        _raise(weights, known[run], 1.0 if width > 1 else _PLAIN_WORD)
+        taken.update(places)
     for node in list(weights):
         for other in aliases(view, node):
             if view.links.degree[other]:
@@ -54,9 +61,17 @@ def understand(view: View, text: str, vector: NDArray[np.float32]) -> Asked:
     return Asked(text, vector, Mass(nodes, np.array([weights[node] for node in nodes.tolist()])))
 
 
-def _add(view: View, weights: dict[int, float], key: str, weight: float) -> bool:
-    node = view.index.entity(key)
-    if node is None or view.links.degree[node] == 0:
-        return False
+def _known(view: View, keys: set[str]) -> dict[str, int]:
+    """The entities among `keys` that a visible passage holds, by key."""
+    wanted = sorted(keys)
+    entities = view.index.entities
+    if not wanted or not len(entities):
+        return {}
+    hashes = np.array([term_hash(key) for key in wanted], np.uint64)
+    places = np.minimum(np.searchsorted(entities, hashes), len(entities) - 1)
+    there = (entities[places] == hashes) & (view.links.degree[places] > 0)
+    return {wanted[i]: int(places[i]) for i in np.flatnonzero(there).tolist()}
+
+
+def _raise(weights: dict[int, float], node: int, weight: float) -> None:
     weights[node] = max(weights.get(node, 0.0), weight)
-    return True

@@ -117,6 +117,7 @@ class Searcher:
         explain: bool,
     ) -> list[Passage]:
         ids = {place: stored[place][0].chunk_id for place in shown}
+        duplicates = _duplicates(view, shown, ids)
         found: list[Passage] = []
         for rank, place in enumerate(shown):
             passage, spans = stored[place]
@@ -127,7 +128,7 @@ class Searcher:
                     signals=_signals(ranking, rank) if explain else {},
                     sentences=_sentences(view, place, spans, asked),
                     path=path_to(view, asked, place, shown[:rank], ids),
-                    duplicate_of=_duplicate(view, place, shown[:rank], ids),
+                    duplicate_of=duplicates[rank],
                 )
             )
         return found
@@ -163,9 +164,9 @@ def _notice(passage: Passage, standing: Standing, stored: dict[int, tuple[Passag
     return Notice(passage.document_id, standing.kind, standing.by, by.chunk_id, by.text[standing.start : standing.end])
 
 
-def _duplicate(view: View, place: int, before: Sequence[int], ids: dict[int, str]) -> str | None:
-    mine = view.index.signature[place]
-    for other in before:
-        if float((view.index.signature[other] == mine).mean()) >= DUPLICATE:
-            return ids[other]
-    return None
+def _duplicates(view: View, shown: Sequence[int], ids: dict[int, str]) -> list[str | None]:
+    """Of each passage the first one before it that says nearly the same, if any."""
+    signatures = view.index.signature[list(shown)]
+    alike = (signatures[:, None, :] == signatures[None, :, :]).mean(axis=2) >= DUPLICATE
+    firsts = alike.argmax(axis=1).tolist() if len(shown) else []
+    return [ids[shown[first]] if first < rank else None for rank, first in enumerate(firsts)]
