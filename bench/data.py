@@ -21,7 +21,7 @@ DOCUMENTS = ROOT / "documents"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Item:
     """A benchmark question and the ids of the passages that answer it."""
 
     id: str
@@ -44,10 +44,10 @@ def write_corpus(name: str, target: Path) -> Path:
     return target
 
 
-def questions(name: str) -> list[Asked]:
+def questions(name: str) -> list[Item]:
     """The questions of a set, in file order."""
     rows = jsonl(ROOT / SETS[name] / "questions.jsonl")
-    return [Asked(row["id"], row["question"], frozenset(row["supporting_ids"])) for row in rows]
+    return [Item(row["id"], row["question"], frozenset(row["supporting_ids"])) for row in rows]
 
 
 def jsonl(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.assembly import Workspace
-from bench.data import Asked, questions
+from bench.data import Item, questions
 from kernel.records import LOCAL_OWNER
-from retrieval.candidates import find_candidates
+from retrieval.candidates import find_candidates, search_words
 from retrieval.features import FIRST
-from retrieval.question import understand
+from retrieval.question import Asked
 from retrieval.ranker import Ranking, shipped_ranker
 
 SIGNALS = ("dense", "lexical", "walk")
@@ -44,8 +44,9 @@ def run(workspace: Workspace, name: str) -> list[Scores]:
     for asked in asked_all:
         vector = workspace.embedder.embed([asked.question])[0]
         begin = time.perf_counter()
-        understood = understand(view, asked.question, vector)
-        candidates = find_candidates(view, dense, understood, workspace.settings.candidates)
+        wording = search_words(view, asked.question, workspace.settings.candidates)
+        understood = Asked(asked.question, vector, wording.entities)
+        candidates = find_candidates(view, dense, understood, wording, workspace.settings.candidates)
         ranking = ranker.rank(view, understood, candidates)
         times.append((time.perf_counter() - begin) * 1000)
         documents = view.index.document_id
@@ -71,7 +72,7 @@ def _alone(ranking: Ranking, signal: str) -> list[int]:
     return places
 
 
-def _scores(name: str, asked: Sequence[Asked], found: Sequence[Sequence[str]], milliseconds: float = 0.0) -> Scores:
+def _scores(name: str, asked: Sequence[Item], found: Sequence[Sequence[str]], milliseconds: float = 0.0) -> Scores:
     def mean(values: Sequence[float]) -> float:
         return round(float(np.mean(values)), 4)
 
@@ -85,11 +86,11 @@ def _scores(name: str, asked: Sequence[Asked], found: Sequence[Sequence[str]], m
     )
 
 
-def _recall(asked: Asked, found: Sequence[str], k: int) -> float:
+def _recall(asked: Item, found: Sequence[str], k: int) -> float:
     return len(set(found[:k]) & asked.supporting) / len(asked.supporting)
 
 
-def _ndcg(asked: Asked, found: Sequence[str]) -> float:
+def _ndcg(asked: Item, found: Sequence[str]) -> float:
     first = {one: rank for rank, one in reversed(list(enumerate(found[:10])))}
     gains = [1 / np.log2(rank + 2) for one, rank in first.items() if one in asked.supporting]
     best = [1 / np.log2(rank + 2) for rank in range(min(10, len(asked.supporting)))]

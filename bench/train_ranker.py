@@ -20,7 +20,7 @@ from bench.data import SETS, available, questions
 from bench.homes import open_set
 from bench.multihop import external_ids
 from kernel.records import LOCAL_OWNER
-from retrieval.candidates import find_candidates
+from retrieval.candidates import find_candidates, search_words
 from retrieval.features import (
     FIRST,
     SECOND,
@@ -30,7 +30,7 @@ from retrieval.features import (
     second_features,
     surroundings,
 )
-from retrieval.question import Asked, understand
+from retrieval.question import Asked
 from retrieval.view import View
 
 TARGET = Path(__file__).resolve().parents[1] / "retrieval" / "ranker.json"
@@ -91,8 +91,9 @@ def _gather(name: str) -> list[Case]:
         chosen = chosen[:: max(1, -(-len(chosen) // MOST))]
         cases = []
         for one in chosen:
-            asked = understand(view, one.question, workspace.embedder.embed([one.question])[0])
-            candidates = find_candidates(view, dense, asked, workspace.settings.candidates)
+            wording = search_words(view, one.question, workspace.settings.candidates)
+            asked = Asked(one.question, workspace.embedder.embed([one.question])[0], wording.entities)
+            candidates = find_candidates(view, dense, asked, wording, workspace.settings.candidates)
             documents = view.index.document_id[candidates.places].tolist()
             right = np.array([names[document] in one.supporting for document in documents], np.int64)
             if right.any():

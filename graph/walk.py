@@ -54,7 +54,7 @@ class Mass:
         key: NDArray[np.uint64] | None = None,
         size: int | None = None,
     ) -> Mass:
-        """The sum of positive `values` by node, the strongest `beam` of them alone: of equal ones those lowest in `key`.
+        """The sum of positive `values` by node, only the strongest `beam` of them: of equal ones those lowest in `key`.
 
         `size` is how many nodes there could be; where that is few, they are summed in a row rather than by sorting.
         """
@@ -66,7 +66,7 @@ class Mass:
             unique, inverse = np.unique(nodes, return_inverse=True)
             total = np.bincount(inverse, weights=values, minlength=len(unique))
         if beam is not None and len(unique) > beam:
-            keep = _strongest(total, unique if key is None else key[unique], beam)
+            keep = _strongest(total.astype(np.float64), unique if key is None else key[unique], beam)
             unique, total = unique[keep], total[keep]
         return Mass(unique.astype(np.int64), total.astype(np.float64))
 
@@ -114,24 +114,28 @@ class Steps:
 
 def personalised_pagerank(links: Links, passages: Mass, entities: Mass, settings: WalkSettings) -> Mass:
     """Mass of the passages after walking from the seeds, whose values say how many walkers begin at each."""
-    steps = walk_steps(links, passages, entities, settings)
+    steps = Steps(steps_from_passages(links, passages, settings), steps_from_entities(links, entities, settings))
     return steps.mixed(0.5, settings.damping).scaled(2.0)
 
 
-def walk_steps(links: Links, passages: Mass, entities: Mass, settings: WalkSettings) -> Steps:
-    """Follow the seeds for `settings.rounds` steps, each kind on its own."""
-    at, found = passages, [(0, passages)]
+def steps_from_passages(links: Links, seeds: Mass, settings: WalkSettings) -> tuple[tuple[int, Mass], ...]:
+    """The walkers that begin at passages, each time that they stand at passages, within `settings.rounds` steps."""
+    found = [(0, seeds)]
     for steps in range(2, settings.rounds + 1, 2):
-        at = to_passages(links, to_entities(links, at, settings), settings)
+        at = to_passages(links, to_entities(links, found[-1][1], settings), settings)
         found.append((steps, at))
-    named: list[tuple[int, Mass]] = []
-    here = entities
+    return tuple(found)
+
+
+def steps_from_entities(links: Links, seeds: Mass, settings: WalkSettings) -> tuple[tuple[int, Mass], ...]:
+    """The walkers that begin at entities, each time that they stand at passages, within `settings.rounds` steps."""
+    found: list[tuple[int, Mass]] = []
+    here = seeds
     for steps in range(1, settings.rounds + 1, 2):
-        at = to_passages(links, here, settings)
-        named.append((steps, at))
+        found.append((steps, to_passages(links, here, settings)))
         if steps + 2 <= settings.rounds:
-            here = to_entities(links, at, settings)
-    return Steps(tuple(found), tuple(named))
+            here = to_entities(links, found[-1][1], settings)
+    return tuple(found)
 
 
 def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:

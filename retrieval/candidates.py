@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.walk import Mass, WalkSettings, gather, walk_steps
+from graph.walk import Mass, Steps, WalkSettings, gather, steps_from_entities, steps_from_passages
 from retrieval.decompose import target_of
 from retrieval.dense import DenseIndex
 from retrieval.features import Candidates
 from retrieval.index import TITLE
 from retrieval.lexical import bm25, strongest
-from retrieval.question import Asked
+from retrieval.question import Asked, named_in
 from retrieval.view import View
 
 WALKS = ((0.1, 0.7), (0.5, 0.5))
@@ -22,19 +24,52 @@ BRIDGED_EACH = 2
 BRIDGED = 24
 
 
-def find_candidates(view: View, dense: DenseIndex, asked: Asked, each: int) -> Candidates:
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a question's words alone lead to: all that can be found before its vector is known.
+
+    `lexical` is BM25 of every chunk, `aimed` that of the words which say what is asked for; `*_rarity` the idf of their
+    terms; `worded` the best chunks by `lexical`; `steps` the walk from the entities that the question names.
+    """
+
+    text: str
+    entities: Mass
+    lexical: NDArray[np.float32]
+    rarity: dict[str, float]
+    aimed: NDArray[np.float32]
+    aimed_rarity: dict[str, float]
+    worded: NDArray[np.int64]
+    steps: tuple[tuple[int, Mass], ...]
+
+
+def search_words(view: View, text: str, each: int) -> Wording:
+    """Everything that needs the words of a question and not its vector."""
+    entities = named_in(view, text)
+    lexical, rarity = bm25(view, text)
+    target = target_of(text)
+    aimed, aimed_rarity = (lexical, rarity) if target == text else bm25(view, target)
+    rare = view.links.weight[entities.nodes].astype(np.float64) ** 1.5 * entities.values
+    seeds = Mass(entities.nodes, rare / max(float(rare.sum()), 1e-12))
+    return Wording(
+        text=text,
+        entities=entities,
+        lexical=lexical,
+        rarity=rarity,
+        aimed=aimed,
+        aimed_rarity=aimed_rarity,
+        worded=strongest(lexical, each, view.index.key),
+        steps=steps_from_entities(view.links, seeds, WalkSettings()),
+    )
+
+
+def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wording, each: int) -> Candidates:
     """The union of the best `each` of the dense and lexical signals and of the two walks, and what those lead to."""
     near, cosine = dense.search(view, asked.vector, each)
-    lexical, rarity = bm25(view, asked.text)
-    worded = strongest(lexical, each, view.index.key)
-    walked = walk(view, asked, near, cosine, lexical, worded)
+    walked = walk(view, wording, near, cosine)
     by_walk = [_best(view, mass)[:each] for mass in walked]
-    places = np.unique(np.concatenate([near, worded, *by_walk]))
-    target = target_of(asked.text)
-    aimed, aimed_rarity = (lexical, rarity) if target == asked.text else bm25(view, target)
-    places = np.union1d(
-        places, bridges(view, dense, asked, _anchors(dense, asked, lexical, places, view.index.key), aimed)
-    )
+    places = np.unique(np.concatenate([near, wording.worded, *by_walk]))
+    anchors = _anchors(dense, asked, wording.lexical, places, view.index.key)
+    places = np.union1d(places, bridges(view, dense, asked, anchors, wording.aimed))
     top = np.zeros(len(places))
     for mass in walked:
         found = np.isin(places, mass.nodes)
@@ -42,11 +77,11 @@ def find_candidates(view: View, dense: DenseIndex, asked: Asked, each: int) -> C
     return Candidates(
         places=places,
         dense=np.round((dense.vectors[places] @ asked.vector).astype(np.float64), 6),
-        lexical=lexical[places].astype(np.float64),
+        lexical=wording.lexical[places].astype(np.float64),
         walk=top,
-        coverage=_coverage(view, rarity, places),
-        target=_coverage(view, aimed_rarity, places),
-        rarity=rarity,
+        coverage=_coverage(view, wording.rarity, places),
+        target=_coverage(view, wording.aimed_rarity, places),
+        rarity=wording.rarity,
     )
 
 
@@ -96,21 +131,13 @@ def _best(view: View, mass: Mass) -> NDArray[np.int64]:
     return mass.nodes[np.lexsort((view.index.key[mass.nodes], -np.round(mass.values, 12)))]
 
 
-def walk(
-    view: View,
-    asked: Asked,
-    near: NDArray[np.int64],
-    cosine: NDArray[np.float32],
-    lexical: NDArray[np.float32],
-    worded: NDArray[np.int64],
-) -> list[Mass]:
+def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[np.float32]) -> list[Mass]:
     """Personalised PageRank from the question's entities and the passages nearest to it, once for each of WALKS."""
-    seeds = _passage_seeds(near[:SEEDS], cosine[:SEEDS], lexical, worded[:SEEDS])
-    rarity = view.links.weight[asked.entities.nodes].astype(np.float64) ** 1.5 * asked.entities.values
-    passages = seeds.scaled(1 / max(float(seeds.values.sum()), 1e-12))
-    entities = Mass(asked.entities.nodes, rarity / max(float(rarity.sum()), 1e-12))
-    steps = walk_steps(view.links, passages, entities, WalkSettings())
-    return [steps.mixed(share if len(rarity) else 1.0, damping) for share, damping in WALKS]
+    seeds = _passage_seeds(near[:SEEDS], cosine[:SEEDS], wording.lexical, wording.worded[:SEEDS])
+    seeds = seeds.scaled(1 / max(float(seeds.values.sum()), 1e-12))
+    steps = Steps(steps_from_passages(view.links, seeds, WalkSettings()), wording.steps)
+    named = len(wording.entities.nodes) > 0
+    return [steps.mixed(share if named else 1.0, damping) for share, damping in WALKS]
 
 
 def _passage_seeds(

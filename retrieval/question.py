@@ -30,8 +30,8 @@ class Asked:
     entities: Mass
 
 
-def understand(view: View, text: str, vector: NDArray[np.float32]) -> Asked:
-    """Find the entities that `text` names: by the shape of its words, and by every run of words that is a known key."""
+def named_in(view: View, text: str) -> Mass:
+    """The visible entities that `text` names: by the shape of its words, and by runs of them that are a known key."""
     weights: dict[int, float] = {}
     mentions = find_mentions(text)
     tokens = words(text)
@@ -58,7 +58,7 @@ def understand(view: View, text: str, vector: NDArray[np.float32]) -> Asked:
             if view.links.degree[other]:
                 weights.setdefault(other, _ALIAS * weights[node])
     nodes = np.array(sorted(weights), np.int64)
-    return Asked(text, vector, Mass(nodes, np.array([weights[node] for node in nodes.tolist()])))
+    return Mass(nodes, np.array([weights[node] for node in nodes.tolist()]))
 
 
 def _known(view: View, keys: set[str]) -> dict[str, int]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,16 +14,18 @@ import numpy as np
 from kernel.ports import Embedder
 from kernel.records import LiveState, Notice, Passage, Principal, SentenceScore, Span
 from kernel.storage.corpus import Corpus
-from retrieval.candidates import find_candidates
+from retrieval.candidates import find_candidates, search_words
 from retrieval.features import FIRST, SECOND
 from retrieval.library import Library
 from retrieval.paths import path_to
-from retrieval.question import Asked, understand
+from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking
 from retrieval.standing import Standing, standing_of
 from retrieval.view import View
 
 PASSAGES_KEPT = 4096
+ENCODERS = 4
+"""Questions that are encoded at a time; each is encoded while its words are looked up."""
 DUPLICATE = 0.85
 """Share of equal MinHash places from which two passages count as near-duplicates."""
 
@@ -51,6 +54,7 @@ class Searcher:
         self._each = each
         self._passages: OrderedDict[int, tuple[Passage, tuple[Span, ...]]] = OrderedDict()
         self._lock = threading.Lock()
+        self._encoding = ThreadPoolExecutor(ENCODERS, thread_name_prefix="vouch-encode")
 
     @property
     def method(self) -> dict[str, object]:
@@ -71,11 +75,12 @@ class Searcher:
         With `explain`, each carries its signals.
         """
         begin = time.perf_counter()
+        vector = self._encoding.submit(self._embedder.embed, [text])
         view, dense = self._library.view(state, principal)
-        vector = self._embedder.embed([text])[0]
+        wording = search_words(view, text, self._each)
+        asked = Asked(text, vector.result()[0], wording.entities)
         encoded = time.perf_counter()
-        asked = understand(view, text, vector)
-        candidates = find_candidates(view, dense, asked, self._each)
+        candidates = find_candidates(view, dense, asked, wording, self._each)
         gathered = time.perf_counter()
         ranking = self._ranker.rank(view, asked, candidates)
         ranked = time.perf_counter()
@@ -89,7 +94,7 @@ class Searcher:
             for passage, place in zip(passages, shown, strict=True)
         ]
         timings = {
-            "embed": encoded - begin,
+            "words_and_vector": encoded - begin,
             "candidates": gathered - encoded,
             "rank": ranked - gathered,
             "fetch": time.perf_counter() - ranked,

@@ -94,11 +94,10 @@ def test_a_process_that_dies_while_recording_gives_no_answer(models: Path) -> No
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise AssertionError
 
-        made.warm()
-        made.searcher.search(QUESTION, made.snapshots.live(), LOCAL_OWNER, 3)
         child = os.fork()
-        if child == 0:  # pragma: no cover
-            body = answering(made, Model("X. [c1]"), Dies(made.database)).ask(Question(QUESTION))
+        if child == 0:  # pragma: no cover  a workspace of its own: threads do not come along
+            fresh = Workspace(made.settings)
+            body = answering(fresh, Model("X. [c1]"), Dies(fresh.database)).ask(Question(QUESTION))
             os.write(send, body["id"].encode())
             os._exit(0)
         os.close(send)

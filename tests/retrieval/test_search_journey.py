@@ -18,11 +18,11 @@ from handbook import DOCUMENTS, STARLING, TERMS, far_apart, fill, handbook
 from api.assembly import Workspace
 from kernel.records import LOCAL_OWNER, Passage, Principal, Question, Role
 from retrieval.analysis import content_terms
-from retrieval.candidates import find_candidates
+from retrieval.candidates import find_candidates, search_words
 from retrieval.context import assemble
 from retrieval.features import FIRST, SECOND
 from retrieval.paths import entities_of
-from retrieval.question import understand
+from retrieval.question import Asked
 from retrieval.search import Found
 
 ROOT = Path(__file__).parents[2]
@@ -85,8 +85,9 @@ def test_a_bridge_leads_to_what_no_signal_finds(models: Path) -> None:
     question = "Under what licence may one copy the library that Webkit Lite employs for routing?"
     with handbook(models, far_apart()) as made:
         view, dense = made.library.view(made.snapshots.live(), LOCAL_OWNER)
-        asked = understand(view, question, made.embedder.embed([question])[0])
-        places = find_candidates(view, dense, asked, 1).places
+        wording = search_words(view, question, 1)
+        asked = Asked(question, made.embedder.embed([question])[0], wording.entities)
+        places = find_candidates(view, dense, asked, wording, 1).places
         starling = view.index.entity("starling")
         titles = {place for place in places.tolist() if starling in entities_of(view, place)}
         named = {
