@@ -12,11 +12,18 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 def sha256(data: bytes | str) -> str:
     """Hex SHA-256 of `data` (text is taken as UTF-8)."""
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def canonical_json(value: Mapping[str, object] | Sequence[object]) -> bytes:

@@ -6,7 +6,6 @@ way leaves nothing half visible, and the next run takes up what was staged inste
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from ingest.formats import NAMES, RECORDS, SUFFIXES
 from ingest.similar import signature
 from ingest.sources import SourceFile, SourcePlan, files_of, plan_sources
 from ingest.split import split
-from kernel.ids import canonical_json, sha256
+from kernel.ids import canonical_json, file_sha256, sha256
 from kernel.ports import Embedder, EmbeddingInput, PassageVectors, Tokenizer
 from kernel.records import (
     ChunkDraft,
@@ -253,8 +252,7 @@ def _unused(path: str, seen: set[str]) -> str:
 def _file_digest(path: Path) -> str:
     """The hash of a file's bytes; of one that cannot be read, a hash that says so (its document says why)."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         return sha256(f"unreadable: {error.errno}")
 

@@ -14,11 +14,10 @@ TIES = 16
 
 
 def one_thread_each() -> None:
-    """Let numpy and FAISS work in the thread that calls them: a question's sums are too small to share out.
+    """Let numpy work in the thread that calls it: a question's sums are too small to share out.
 
     The threads that they would start wait for each other, the longer the busier the machine is.
     """
-    faiss.omp_set_num_threads(1)
     threadpool_limits(1, user_api="blas")
 
 
@@ -45,6 +44,7 @@ class DenseIndex:
             bits = np.packbits(view.mask, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        faiss.omp_set_num_threads(1)  # OpenMP keeps this by thread, and servers search in many
         scores, places = self._flat.search(vector[None, :], k, params=parameters)
         scores = np.round(scores, 6)
         order = np.lexsort((view.index.key[places[0]], -scores[0]))[:wanted]

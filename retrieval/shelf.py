@@ -6,7 +6,6 @@ missing, damaged or of another format is built anew from the store: nothing here
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kernel.ids import file_sha256
 from kernel.records import Fault
 from retrieval.index import Index
 
@@ -42,7 +42,7 @@ class Shelf:
         sums = {}
         for name, array in index.arrays().items():
             np.save(staging / f"{name}.npy", array, allow_pickle=False)
-            sums[name] = _sum(staging / f"{name}.npy")
+            sums[name] = file_sha256(staging / f"{name}.npy")
         manifest = {"format": FORMAT, "recipe": self._recipe, "chunks": len(index), "sha256": sums}
         (staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
         try:
@@ -91,15 +91,10 @@ class Shelf:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check(path: Path) -> list[Fault]:
     try:
         sums = json.loads((path / "manifest.json").read_text())["sha256"]
-        wrong = [name for name, expected in sorted(sums.items()) if _sum(path / f"{name}.npy") != expected]
+        wrong = [name for name, expected in sorted(sums.items()) if file_sha256(path / f"{name}.npy") != expected]
     except (OSError, ValueError, KeyError) as error:
         return [Fault(f"index {path.name}", f"is not whole: {error}")]
     return [Fault(f"index {path.name}", f"{name}.npy does not match its SHA-256") for name in wrong]

@@ -113,7 +113,9 @@ def _listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises Unavailable where the address is taken or not this machine's."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        made = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        # asyncio turns Nagle's wait (some 40 ms an answer) off only for sockets that say that they are TCP
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, made.detach())
     except OSError as error:
         raise Unavailable(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"

@@ -16,7 +16,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as HFTokenizer
 
 from kernel.errors import IntegrityFailure, Unavailable
-from kernel.ids import sha256
+from kernel.ids import file_sha256
 from kernel.ports import EmbeddingInput, PassageVectors, Vector
 from kernel.records import Span
 
@@ -47,7 +47,7 @@ class OnnxEmbedder:
     def __init__(self, folder: Path, threads: int = 0) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         for name, expected in manifest["files"].items():
-            if sha256((folder / name).read_bytes()) != expected:
+            if file_sha256(folder / name) != expected:
                 raise IntegrityFailure(
                     f"{folder / name} is not the file that was exported; delete {folder} to export it anew"
                 )

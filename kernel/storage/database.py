@@ -129,8 +129,8 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-16384",
-        "mmap_size=268435456",
+        "cache_size=-4096",
+        "mmap_size=0",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 
