@@ -94,7 +94,7 @@ class Searcher:
             for passage, place in zip(passages, shown, strict=True)
         ]
         timings = {
-            "words_and_vector": encoded - begin,
+            "embed": encoded - begin,
             "candidates": gathered - encoded,
             "rank": ranked - gathered,
             "fetch": time.perf_counter() - ranked,

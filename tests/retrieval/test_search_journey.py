@@ -75,8 +75,9 @@ def test_the_second_hop_is_found(models: Path) -> None:
     with handbook(models, far_apart()) as made:
         found = search(made, question, top_k=5)
     assert "employs Starling" in found.passages[0].text
-    hop = next(passage for passage in found.passages if passage.title == "Starling")
-    assert TERMS in hop.text
+    hops = [passage for passage in found.passages if passage.title == "Starling"]
+    hop = next((passage for passage in hops if TERMS in passage.text), None)
+    assert hop is not None
     assert hop.signals["named_by_anchor"] > 0
 
 
