@@ -40,6 +40,8 @@ _BOOT = (
 )
 _FRAME_OVERHEAD = 64 << 20  # for headings, links and facts, whose numbers are capped
 _CHUNK = 1 << 20
+OUT_OF_MEMORY = 77
+"""Exit status of a child that had not even the memory to say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Limits:
     wall_seconds: float = 90
     input_bytes: int = 200_000_000
     output_chars: int = 50_000_000
+
+
+def out_of_memory(limits: Limits) -> str:
+    """The reason of a document whose parsing took more memory than it may."""
+    return f"needs more than {limits.memory_bytes >> 20} MB of memory to parse"
 
 
 def encode(document: ParsedDocument | FailedDocument) -> list[Any]:
@@ -279,6 +286,8 @@ class _Child:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
             return "broke its parser, which closed its output"
+        if code == OUT_OF_MEMORY:
+            return out_of_memory(self._limits)
         if code == -signal.SIGXCPU:
             return f"took more than {self._limits.cpu_seconds} s of processor time to parse"
         if code == -signal.SIGKILL:

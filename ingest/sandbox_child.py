@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ingest.parse import media_type, parse
-from ingest.sandbox import LENGTH, Limits, encode
+from ingest.sandbox import LENGTH, OUT_OF_MEMORY, Limits, encode, out_of_memory
 from kernel.records import FailedDocument, ParsedDocument
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 38, 22
 _SECCOMP_FILTER = 2
+_SPARE_BYTES = 2 << 20
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16  # offsets in struct seccomp_data
@@ -212,14 +213,18 @@ def _serve(source: BinaryIO, sink: BinaryIO, bounds: Limits) -> bool:
     if len(head) < LENGTH.size:
         return False
     again = True
+    spare = bytearray(_SPARE_BYTES)  # given up when memory runs out, so that there is some to say so with
     try:
         request = json.loads(source.read(LENGTH.unpack(head)[0]))
         _allow_processor_time(bounds.cpu_seconds)
         data = source.read(request["size"])
         _answer(sink, data, request["name"], bounds)
     except MemoryError:
-        reason = f"needs more than {bounds.memory_bytes >> 20} MB of memory to parse"
-        _send(sink, encode(FailedDocument(reason)))
+        spare.clear()
+        try:
+            _send(sink, encode(FailedDocument(out_of_memory(bounds))))
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)  # what has failed still holds its memory: the parent says it
         again = False  # the heap is in pieces: the next file shall find a new one
     except Exception as error:  # noqa: BLE001 - the sandbox's edge: a library's surprise must not cost the other files
         reason = f"could not be parsed: its parser failed with {type(error).__name__}"
