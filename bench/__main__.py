@@ -63,7 +63,7 @@ def page(results: dict[str, object]) -> str:
         f"Machine: {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}; shared,",
         "so compare ratios within a run. The ranker was trained on the even-numbered questions of the four sets",
         "(`retrieval/ranker.json` has the record); the held-out half are the odd-numbered ones.",
-        "The odd-numbered half was looked at while features and constants were chosen, and the thresholds of abstaining were",
+        "The odd-numbered half was looked at while features and constants were chosen, and abstention thresholds were",
         "set on the questions about documents below: none of these figures is from data that nobody had seen.",
         "",
     ]
