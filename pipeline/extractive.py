@@ -201,8 +201,13 @@ def two_steps(question: str, evidence: Evidence, weights: Weights) -> list[Choic
             if choice.covers & words.keys()
         ]
         if told and len(bridge.covers) * 2 >= len(clause):
-            return [bridge, told[0]]
+            return [bridge, next((choice for choice in told if _is_field_of(choice.text, asked)), told[0])]
     return []
+
+
+def _is_field_of(text: str, asked: Mapping[str, float]) -> bool:
+    """Whether a line is a field of just what is asked for: "License-Expression: MIT" of a licence."""
+    return is_field(text) and bool(set(terms(text.partition(":")[0])) & asked.keys())
 
 
 def _leaves_open(question: str, picked: Sequence[Choice]) -> bool:
