@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+ABOUT = np.uint8(2)
+"""The bit of a link's kind that says that the passage is about the entity, not only names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Links:
 
     passage_ptr: NDArray[np.int64]
     passage_entity: NDArray[np.int32]
+    passage_kind: NDArray[np.uint8]
     passage_open: NDArray[np.bool_]
     entity_ptr: NDArray[np.int64]
     entity_passage: NDArray[np.int32]
@@ -37,6 +40,25 @@ class Links:
     weight: NDArray[np.float32]
     degree: NDArray[np.int32]
     passage_key: NDArray[np.uint64]
+
+    def entities_in(self, passages: Ints) -> tuple[Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Of each usable link of `passages`: its passage's place in `passages`, the entity, whether the passage is
+        about the entity, and whether its text names it."""
+        owner, slots = gather(self.passage_ptr, passages)
+        usable = self.passage_open[slots]
+        owner, slots = owner[usable], slots[usable]
+        kind = self.passage_kind[slots]
+        return owner, self.passage_entity[slots].astype(np.int64), (kind & ABOUT) > 0, (kind & ~ABOUT) > 0
+
+    def passages_of(self, entities: Ints, most: int | None = None) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """Of each usable link of `entities`, at most the first `most` of each: the entity's place in `entities`, the
+        passage, and whether the passage is about the entity."""
+        owner, slots = gather(self.entity_ptr, entities)
+        usable = self.entity_open[slots]
+        owner, slots = owner[usable], slots[usable]
+        if most is not None:
+            owner, slots = _first(owner, slots, most)
+        return owner, self.entity_passage[slots].astype(np.int64), self.is_title[slots]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +162,7 @@ def steps_from_entities(links: Links, seeds: Mass, settings: WalkSettings) -> tu
 
 def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     """One half step: each passage shares its mass among its entities, the rare ones first."""
-    owner, slots = gather(links.passage_ptr, mass.nodes)
-    usable = links.passage_open[slots]
-    owner, slots = owner[usable], slots[usable]
-    entity = links.passage_entity[slots]
+    owner, entity, _, _ = links.entities_in(mass.nodes)
     share = links.weight[entity].astype(np.float64)
     total = np.bincount(owner, weights=share, minlength=len(mass.nodes))
     values = mass.values[owner] * share / total[owner]
@@ -152,16 +171,13 @@ def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
 
 def to_passages(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     """One half step: each entity gives `title_share` to the passages about it and the rest to those that name it."""
-    owner, slots = gather(links.entity_ptr, mass.nodes)
-    usable = links.entity_open[slots]
-    owner, slots = _first(owner[usable], slots[usable], settings.hub)
-    title = links.is_title[slots]
+    owner, passage, title = links.passages_of(mass.nodes, settings.hub)
     titles = np.bincount(owner, weights=title, minlength=len(mass.nodes)).astype(np.float64)
     others = np.maximum(links.degree[mass.nodes] - titles, 0.0)
     titled, plain = _shares(titles, others, settings.title_share)
     share = np.where(title, titled[owner], plain[owner])
     values = mass.values[owner] * share
-    return Mass.of(links.entity_passage[slots], values, settings.beam, links.passage_key, len(links.passage_key))
+    return Mass.of(passage, values, settings.beam, links.passage_key, len(links.passage_key))
 
 
 def _first(owner: Ints, slots: Ints, most: int) -> tuple[Ints, Ints]:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.walk import Mass, Steps, WalkSettings, gather, steps_from_entities, steps_from_passages
+from graph.walk import Mass, Steps, WalkSettings, steps_from_entities, steps_from_passages
 from retrieval.decompose import target_of
 from retrieval.dense import DenseIndex
 from retrieval.features import Candidates
-from retrieval.index import TITLE
 from retrieval.lexical import bm25, strongest
 from retrieval.question import Asked, named_in
 from retrieval.view import View
@@ -92,13 +91,10 @@ def bridges(
 
     This is the question's second hop where documents are long: a walk knows only that a document is about a name.
     """
-    index, links = view.index, view.links
-    _, slots = gather(index.pass_ptr, anchors)
-    slots = slots[links.passage_open[slots] & ((index.pass_kind[slots] & ~np.uint8(TITLE)) > 0)]
-    named = np.unique(index.pass_entity[slots]).astype(np.int64)
-    _, slots = gather(index.ent_ptr, named)
-    slots = slots[links.entity_open[slots] & links.is_title[slots]]
-    places = np.unique(index.ent_chunk[slots]).astype(np.int64)
+    index = view.index
+    _, entity, _, is_named = view.links.entities_in(anchors)
+    _, places, is_title = view.links.passages_of(np.unique(entity[is_named]))
+    places = np.unique(places[is_title])
     places = places[~np.isin(index.document_id[places], index.document_id[anchors])]
     if not len(places):
         return places

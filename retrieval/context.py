@@ -49,7 +49,7 @@ def not_in_force(passage: Passage) -> bool:
 def _facts(view: View, places: Sequence[int], passages: Sequence[Passage]) -> tuple[GraphFact, ...]:
     """Typed relations that a passage states between things that the passages are about or name."""
     index = view.index
-    mentioned = [set(_span(view, place)) for place in places]
+    mentioned = [set(view.links.entities_in(np.array([place]))[1].tolist()) for place in places]
     found: list[GraphFact] = []
     for place, passage in zip(places, passages, strict=True):
         low, high = np.searchsorted(index.edges[:, 0], (place, place + 1))
@@ -58,10 +58,3 @@ def _facts(view: View, places: Sequence[int], passages: Sequence[Passage]) -> tu
                 fact = GraphFact(index.name(subject), index.name(predicate), index.name(thing), passage.chunk_id)
                 found.append(fact)
     return tuple(dict.fromkeys(found))[:MOST_FACTS]
-
-
-def _span(view: View, place: int) -> list[int]:
-    names: list[int] = view.index.pass_entity[
-        int(view.index.pass_ptr[place]) : int(view.index.pass_ptr[place + 1])
-    ].tolist()
-    return names

@@ -15,7 +15,7 @@ from graph.export import EntityGraph, Stated
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import LiveState, Principal
 from kernel.storage.corpus import Corpus
-from retrieval.index import TITLE, find
+from retrieval.index import find
 from retrieval.library import Library
 from retrieval.standing import aliases
 from retrieval.view import View
@@ -157,17 +157,13 @@ def _edges(view: View, node: int) -> list[list[int]]:
 
 
 def _chunks_of(view: View, node: int) -> list[int]:
-    span = slice(int(view.index.ent_ptr[node]), int(view.index.ent_ptr[node + 1]))
-    usable = view.links.entity_open[span]
-    title = (view.index.ent_kind[span] & TITLE) > 0
-    places = view.index.ent_chunk[span][usable]
-    ordered: list[int] = places[np.argsort(~title[usable], kind="stable")].tolist()
+    _, places, title = view.links.passages_of(np.array([node]))
+    ordered: list[int] = places[np.argsort(~title, kind="stable")].tolist()
     return ordered
 
 
 def _entities_of(view: View, place: int) -> list[int]:
-    span = slice(int(view.index.pass_ptr[place]), int(view.index.pass_ptr[place + 1]))
-    nodes: list[int] = view.index.pass_entity[span][view.links.passage_open[span]].tolist()
+    nodes: list[int] = view.links.entities_in(np.array([place]))[1].tolist()
     return nodes
 
 

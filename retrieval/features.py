@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graph.walk import gather
-from retrieval.index import TITLE
 from retrieval.question import Asked
 from retrieval.view import View
 
@@ -91,19 +89,16 @@ class Surroundings:
 
 def surroundings(view: View, candidates: Candidates) -> Surroundings:
     """Read what the features need of each candidate's sentences and entities."""
-    index = view.index
-    sentence_owner, rows = gather(index.sent_ptr, candidates.places)
-    entity_owner, slots = gather(index.pass_ptr, candidates.places)
-    usable = view.links.passage_open[slots]
-    entity_owner, slots = entity_owner[usable], slots[usable]
+    sentence_owner, sentences = view.index.sentences_in(candidates.places)
+    entity_owner, entity, is_title, is_named = view.links.entities_in(candidates.places)
     return Surroundings(
-        index.sent_vec[rows].astype(np.float32),
+        sentences,
         sentence_owner,
-        index.pass_entity[slots].astype(np.int64),
+        entity,
         entity_owner,
-        (index.pass_kind[slots] & TITLE) > 0,
-        (index.pass_kind[slots] & ~np.uint8(TITLE)) > 0,
-        index.document_id[candidates.places],
+        is_title,
+        is_named,
+        view.index.document_id[candidates.places],
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.walk import gather
 from retrieval.analysis import term_hash
 
 Int64 = NDArray[np.int64]
@@ -75,6 +76,11 @@ class Index:
             return self.post_chunk[:0], self.post_tf[:0]
         span = slice(int(self.post_ptr[place]), int(self.post_ptr[place + 1]))
         return self.post_chunk[span], self.post_tf[span]
+
+    def sentences_in(self, places: Int64) -> tuple[Int64, Float32]:
+        """Of each sentence of the chunks at `places`: its chunk's place in `places`, and its unit vector."""
+        owner, rows = gather(self.sent_ptr, places)
+        return owner, self.sent_vec[rows].astype(np.float32)
 
     def entity(self, key: str) -> int | None:
         """The number of the entity with this key, if any chunk holds it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from kernel.records import PathStep
 from retrieval.question import Asked
 from retrieval.view import View
@@ -37,8 +39,7 @@ def path_to(
 
 def entities_of(view: View, place: int) -> set[int]:
     """The entities of a passage that may be used."""
-    span = slice(int(view.index.pass_ptr[place]), int(view.index.pass_ptr[place + 1]))
-    return set(view.index.pass_entity[span][view.links.passage_open[span]].tolist())
+    return set(view.links.entities_in(np.array([place]))[1].tolist())
 
 
 def _rarest(view: View, entities: set[int]) -> int | None:

@@ -77,6 +77,7 @@ def _links(index: Index, mask: NDArray[np.bool_], count: int) -> Links:
     return Links(
         passage_ptr=index.pass_ptr,
         passage_entity=index.pass_entity,
+        passage_kind=index.pass_kind,
         passage_open=passage_open,
         entity_ptr=index.ent_ptr,
         entity_passage=index.ent_chunk,

@@ -37,6 +37,7 @@ class Toy:
         return Links(
             passage_ptr=np.searchsorted(passage, np.arange(passages + 1)).astype(np.int64),
             passage_entity=entity.astype(np.int32),
+            passage_kind=np.where(self.title[passage, entity], 3, 1).astype(np.uint8),
             passage_open=self.open[passage, entity],
             entity_ptr=np.searchsorted(entity_t, np.arange(entities + 1)).astype(np.int64),
             entity_passage=passage_t.astype(np.int32),
