@@ -31,8 +31,8 @@ _SPELLINGS = re.compile(
 _AMERICAN = {"is": "iz", "ys": "yz", "our": "or", "ence": "ense", "tre": "ter"}
 
 
-def _stems(found: list[str]) -> list[str]:
-    """Stems after British spellings are made American, alike in documents and questions: licence is license."""
+def stems(found: list[str]) -> list[str]:
+    """The stem of each folded word. British spellings are made American first, in documents and questions alike."""
     return list(_stemmer.stemWords([_SPELLINGS.sub(lambda m: _AMERICAN[m.group()], word) for word in found]))
 
 
@@ -47,7 +47,7 @@ def terms(text: str) -> list[str]:
         found += pieces
         if len(pieces) > 1:
             found.append(word)
-    return _stems(found)
+    return stems(found)
 
 
 def words(text: str) -> list[str]:
@@ -58,7 +58,7 @@ def words(text: str) -> list[str]:
 def content_terms(text: str) -> list[str]:
     """The index terms of `text` without the words that carry no meaning of their own."""
     kept = [word for word in words(text) if word not in STOPWORDS]
-    return _stems(kept)
+    return stems(kept)
 
 
 def plain(text: str) -> str:
