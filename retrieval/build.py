@@ -19,7 +19,7 @@ from graph.names import STOPWORDS, base_name, name_key
 from graph.relations import NOTABLE
 from graph.walk import gather
 from kernel.storage.corpus import IndexRow
-from retrieval.analysis import plain, stems, term_hash, terms, words
+from retrieval.analysis import plain, stem, term_hash, terms, words
 from retrieval.index import NAMED, PHRASE, TITLE, Addition, Index, Run, UInt64, distinct
 from retrieval.lists import Array, Int64, Lists, lists_of
 
@@ -27,8 +27,9 @@ PHRASE_WORDS = 8
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _WORD_BITS = np.uint64(0xFFFFFFFF)
 _PAIR = np.int64(1) << np.int64(32)
-SCAN_FROM = 500
+SCAN_FROM = 100_000
 """Words of older chunks a new title from which on looking it up costs less than reading them all."""
+_FIRST_BITS = np.uint32((1 << 20) - 1)
 _MOST_COUNTED = 65535
 
 
@@ -175,7 +176,8 @@ class _Titles:
         fresh = np.array(
             [not _holds(index, value, number) for value, number in zip(hashes, numbers, strict=True)], np.bool_
         )
-        self.phrases = distinct(lists_of(hashes[fresh], numbers[fresh].astype(np.int32)))
+        first = np.array([term_hash(pieces[0]) & 0xFFFFFFFF for pieces in found.values()], np.uint32)[fresh]
+        self.phrases = distinct(lists_of(hashes[fresh], numbers[fresh].astype(np.int32), first))
         self._pieces = [pieces for pieces, new in zip(found.values(), fresh.tolist(), strict=True) if new]
         self._numbers, self._hashes = numbers[fresh], hashes[fresh]
 
@@ -231,7 +233,7 @@ def _windows(hashes: UInt64, width: int) -> UInt64:
 
 def _chunks_wording(index: Index, pieces: Sequence[str]) -> Int64:
     """The chunks whose words hold these after each other: those that hold all their terms, looked through."""
-    lists = sorted((index.postings(term)[0] for term in set(stems(list(pieces)))), key=len)
+    lists = sorted((index.postings(term)[0] for term in {stem(piece) for piece in pieces}), key=len)
     chunks = reduce(lambda some, more: some[_isin(some, more)], lists).astype(np.int64)
     if not len(chunks):
         return chunks
@@ -251,17 +253,27 @@ def _isin(some: Array, ascending: Array) -> Array:
 
 
 def find_phrases(known: Sequence[Lists], stream: _Stream) -> tuple[Int64, Int64]:
-    """Where chunks word a known phrase: the chunk's place in the stream, and the entity, of each find."""
-    chunk_of = np.repeat(np.arange(len(stream.ptr) - 1, dtype=np.int64), np.diff(stream.ptr))
+    """Where chunks word a known phrase: the chunk's place in the stream, and the entity, of each find.
+
+    Only where a phrase's first word stands (by some bits of its hash) are the words after it looked at.
+    """
+    begins = np.zeros(int(_FIRST_BITS) + 1, np.bool_)
+    for phrases in known:
+        begins[phrases.values[1] & _FIRST_BITS] = True
+    at = np.flatnonzero(begins[stream.words.astype(np.uint32) & _FIRST_BITS])
+    chunk = np.searchsorted(stream.ptr, at, side="right") - 1
+    end = stream.ptr[chunk + 1]
     chunks, entities = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    hashes = stream.words.astype(np.uint64)
+    rolled = stream.words[at].astype(np.uint64)
+    factor = np.ones(1, np.uint64)
     for width in range(2, PHRASE_WORDS + 1):
-        rolled = _windows(hashes, width) if len(hashes) >= width else hashes[:0]
+        fits = at + width <= end
+        at, chunk, end, rolled, factor = at[fits], chunk[fits], end[fits], rolled[fits], factor * _PRIME
+        rolled = rolled + factor * stream.words[at + width - 1].astype(np.uint64)
         for phrases in known:
-            at, slots = phrases.slots(rolled)
-            inside = chunk_of[at] == chunk_of[at + width - 1]
-            chunks.append(chunk_of[at[inside]])
-            entities.append(phrases.values[0][slots[inside]].astype(np.int64))
+            owner, slots = phrases.slots(rolled ^ np.uint64(width))
+            chunks.append(chunk[owner])
+            entities.append(phrases.values[0][slots].astype(np.int64))
     return np.concatenate(chunks), np.concatenate(entities)
 
 

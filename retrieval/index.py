@@ -101,7 +101,7 @@ class Run:
     entities: Lists  # hash of an entity's key -> its number (int32)
     links: Lists  # entity -> chunk (int32), kind (uint8): passages about it first, then by the chunks' keys
     late: Lists  # chunk -> entity (int32), kind (uint8), index length then (int32): finds in chunks that were there
-    phrases: Lists  # rolling hash of a title of several words -> entity (int32)
+    phrases: Lists  # rolling hash of a title of several words -> entity (int32), hash of its first word (uint32)
     edges: Lists  # entity -> number of an edge (int32)
     notable: Lists  # entity -> number of an edge (int32) that says how a document stands or of another name
     cells: Cells | None = None  # the nearest-neighbour cells of the chunks' vectors, where they are many
@@ -220,6 +220,8 @@ def _by_key(links: Lists, key: UInt64) -> Lists:
 
 
 def distinct(lists: Lists) -> Lists:
-    """Each value once a key, of lists with one column of values."""
-    pairs = np.unique(np.stack([lists.owners(), lists.values[0].astype(np.uint64)], axis=1), axis=0)
-    return lists_of(pairs[:, 0], pairs[:, 1].astype(lists.values[0].dtype))
+    """Each row of values once a key."""
+    owner = np.repeat(np.arange(len(lists.keys)), np.diff(lists.ptr))
+    rows = np.unique(np.stack([owner, *(value.astype(np.int64) for value in lists.values)], axis=1), axis=0)
+    values = (column.astype(value.dtype) for column, value in zip(rows.T[1:], lists.values, strict=True))
+    return lists_of(lists.keys[rows[:, 0]], *values)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ingest.similar import signature
 from kernel.storage.corpus import IndexRow
+from retrieval import build, lexical
 from retrieval import dense as dense_module
-from retrieval import lexical
 from retrieval import shelf as shelf_module
 from retrieval.analysis import content_terms, plain, terms
 from retrieval.build import Additions, addition
@@ -205,11 +205,18 @@ def seen(view: View) -> dict[str, object]:
 
 
 @CASES
-@given(corpus, st.lists(st.integers(0, 25), max_size=5), st.integers(0, 1000), share, share)
+@given(corpus, st.lists(st.integers(0, 25), max_size=5), st.integers(0, 1000), share, share, st.booleans())
 def test_grown_in_steps_is_built_at_once(
-    rows: list[IndexRow], cuts: list[int], seed: int, before: float, now: float
+    rows: list[IndexRow], cuts: list[int], seed: int, before: float, now: float, scan: bool
 ) -> None:
-    """In memory and on the shelf; and a view made from an older one, of whatever index, is one made anew."""
+    """In memory and on the shelf, whether older chunks are read or looked up for new titles; and a view made from an
+    older one, of whatever index, is one made anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "SCAN_FROM", 10**9 if scan else 0)
+        check_growth(rows, cuts, seed, before, now)
+
+
+def check_growth(rows: list[IndexRow], cuts: list[int], seed: int, before: float, now: float) -> None:
     whole, revisions = built(rows, seed), some_of(rows, seed, now)
     index, view = empty_index(DIMENSION, "toy"), None
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
