@@ -182,7 +182,7 @@ def seen(view: View) -> dict[str, object]:
         held: dict[str, list[tuple[str, bool]]] = {}
         for one, other, about in zip(owner, place, title, strict=True):
             held.setdefault(index.name(int(one)), []).append((names[int(other)], bool(about)))
-        ups[most] = held
+        ups[most] = held if most is None else {name: sorted(found) for name, found in held.items()}
     edges = sorted((names[e[0]], *map(index.name, e[1:4]), *e[4:]) for e in view.edges.tolist())
     notable = {}
     for node in entities.tolist():
