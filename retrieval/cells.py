@@ -47,7 +47,8 @@ class Cells:
     def read(path: Path) -> Cells:
         """Cells from a file that stays where it is: its pages are shared by all processes that read it."""
         inverted: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
-        faiss.downcast_InvertedLists(inverted.invlists).prefetch_nthread = 0  # starting threads costs more than reading
+        lists: Any = faiss.downcast_InvertedLists(inverted.invlists)
+        lists.prefetch_nthread = 0  # starting threads costs more than reading
         return Cells(inverted)
 
     def write(self, path: Path) -> None:
