@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,17 @@ from numpy.typing import NDArray
 from graph.walk import Mass, Steps, WalkSettings, steps_from_entities, steps_from_passages
 from retrieval.decompose import target_of
 from retrieval.dense import DenseIndex
-from retrieval.features import Candidates
-from retrieval.lexical import bm25, strongest
+from retrieval.features import Candidates, on_log_scale, rounded, scaled
+from retrieval.hops import next_passages, place_within, value_at
+from retrieval.lexical import bm25, question_terms, strongest
 from retrieval.question import Asked, named_in
 from retrieval.view import View
 
 WALKS = ((0.1, 0.7), (0.5, 0.5))
 """Two walks, each (share that begins at passages, damping): one follows what the question names, one what it means."""
 SEEDS = 16
+ANCHORS = 6
+"""Candidates that are looked at again for what they lead to; the first BRIDGE_ANCHORS of them also for documents."""
 BRIDGE_ANCHORS = 4
 BRIDGED_EACH = 2
 BRIDGED = 24
@@ -67,20 +71,34 @@ def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wordin
     walked = walk(view, wording, near, cosine)
     by_walk = [_best(view, mass)[:each] for mass in walked]
     places = np.unique(np.concatenate([near, wording.worded, *by_walk]))
-    anchors = _anchors(dense, asked, wording.lexical, places, view.index.key)
-    places = np.union1d(places, bridges(view, dense, asked, anchors, wording.aimed))
-    top = np.zeros(len(places))
-    for mass in walked:
-        found = np.isin(places, mass.nodes)
-        top[found] = np.maximum(top[found], mass.values[np.searchsorted(mass.nodes, places[found])])
+    anchors = _anchors(view, dense, asked, wording, walked, places)
+    places = np.union1d(places, bridges(view, dense, asked, anchors[:BRIDGE_ANCHORS], wording.aimed))
+    places = np.union1d(places, next_passages(view, dense, asked, wording.aimed, anchors, places))
+    return _gathered(view, dense, asked, wording, walked, places)
+
+
+def _gathered(
+    view: View, dense: DenseIndex, asked: Asked, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
+) -> Candidates:
+    """The candidates with every signal's score of each."""
+    holds = _holdings(view, list(wording.rarity), places)
+    idf = np.array(list(wording.rarity.values()), np.float64)
+    aims = np.array([idf if term in wording.aimed_rarity else 0.0 for term, idf in wording.rarity.items()], np.float64)
+    unknown = len(question_terms(wording.text)) - len(wording.rarity)
+    beside = [_beside(view, places, step) for step in (-1, 1)]
     return Candidates(
         places=places,
-        dense=np.round((dense.vectors[places] @ asked.vector).astype(np.float64), 6),
+        dense=rounded(dense.vectors[places] @ asked.vector),
         lexical=wording.lexical[places].astype(np.float64),
-        walk=top,
-        coverage=_coverage(view, wording.rarity, places),
-        target=_coverage(view, wording.aimed_rarity, places),
+        walk=np.stack([value_at(mass, places) for mass in walked], axis=1),
+        coverage=holds @ idf / max(float(idf.sum()), 1e-9),
+        target=holds @ aims / max(float(aims.sum()), 1e-9),
         rarity=wording.rarity,
+        holds=holds,
+        idf=idf,
+        unknown=unknown * float(np.log1p(view.count)),
+        beside_dense=np.max([(dense.vectors[at] @ asked.vector) * there for at, there in beside], axis=0, initial=0.0),
+        beside_lexical=np.max([wording.lexical[at] * there for at, there in beside], axis=0, initial=0.0),
     )
 
 
@@ -103,23 +121,18 @@ def bridges(
     order = np.lexsort((index.key[places], -score, index.document_id[places]))
     places, score = places[order], score[order]
     document = index.document_id[places]
-    begins = np.flatnonzero(np.append(True, document[1:] != document[:-1]))
-    within = np.arange(len(places)) - np.repeat(begins, np.diff(np.append(begins, len(places))))
-    places, score = places[within < BRIDGED_EACH], score[within < BRIDGED_EACH]
+    kept = place_within(document) < BRIDGED_EACH
+    places, score = places[kept], score[kept]
     return places[np.lexsort((index.key[places], -score))][:BRIDGED]
 
 
 def _anchors(
-    dense: DenseIndex,
-    asked: Asked,
-    lexical: NDArray[np.float32],
-    places: NDArray[np.int64],
-    key: NDArray[np.uint64],
+    view: View, dense: DenseIndex, asked: Asked, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The few candidates that are nearest to the question in words and meaning together."""
-    scale = max(float(lexical[places].max(initial=0.0)), 1e-9)
-    score = np.round(dense.vectors[places] @ asked.vector + lexical[places] / scale, 6)
-    return places[np.lexsort((key[places], -score))][:BRIDGE_ANCHORS]
+    """The few candidates that are nearest to the question in meaning, words and the graph together, best first."""
+    score = dense.vectors[places] @ asked.vector + 0.5 * scaled(wording.lexical[places].astype(np.float64))
+    score += 0.3 * on_log_scale(np.max([value_at(mass, places) for mass in walked], axis=0))
+    return places[np.lexsort((view.index.key[places], -np.round(score, 6)))][:ANCHORS]
 
 
 def _best(view: View, mass: Mass) -> NDArray[np.int64]:
@@ -144,11 +157,20 @@ def _passage_seeds(
     return Mass.of(np.concatenate([near, worded]), np.concatenate(values))
 
 
-def _coverage(view: View, rarity: dict[str, float], places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share of the question's terms, by rarity, that each passage holds."""
-    held = np.zeros(len(places))
-    for term, idf in rarity.items():
+def _holdings(view: View, terms: Sequence[str], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """`[places, terms]`: which of the question's terms each passage holds."""
+    holds = np.zeros((len(places), len(terms)), np.bool_)
+    for column, term in enumerate(terms):
         chunk, _ = view.index.postings(term)
         spot = np.minimum(np.searchsorted(chunk, places), len(chunk) - 1)
-        held += idf * (chunk[spot] == places)
-    return held / max(sum(rarity.values()), 1e-9)
+        holds[:, column] = chunk[spot] == places
+    return holds
+
+
+def _beside(view: View, places: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The places of the chunks before or after, and whether they are visible chunks of the same text."""
+    index = view.index
+    at = np.clip(places + step, 0, max(len(index) - 1, 0))
+    follows = index.ordinal[at] - index.ordinal[places] == step
+    same: NDArray[np.bool_] = (index.revision_id[at] == index.revision_id[places]) & follows & view.mask[at]
+    return at, same
