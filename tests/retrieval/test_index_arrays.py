@@ -129,7 +129,7 @@ def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str, k:
         best = found.best(k)
     every = np.flatnonzero(view.mask)
     scores = np.zeros(len(rows))
-    scores[every] = found.at(every)[0]
+    scores[every] = found.at(every)
     np.testing.assert_allclose(scores, formula, rtol=2e-5, atol=1e-6)
     assert set(found.rarity) <= set(question_terms(text))
     rounded = np.round(scores, 6)
