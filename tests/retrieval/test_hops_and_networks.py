@@ -17,6 +17,7 @@ from kernel.errors import IntegrityFailure
 from kernel.records import LOCAL_OWNER
 from retrieval import hops, ranker
 from retrieval.candidates import find_candidates, search_words
+from retrieval.dense import Cosines
 from retrieval.features import FIRST, QUESTION, SECOND
 from retrieval.hops import next_passages, place_within
 from retrieval.paths import entities_of
@@ -51,7 +52,7 @@ def test_the_next_hop_brings_only_passages_that_share_a_name_with_an_anchor(site
     reached = 0
     for anchor in wording.worded.tolist():
         have = np.array([anchor])
-        found = next_passages(view, dense, asked, wording.lexical, have, have).tolist()
+        found = next_passages(view, Cosines(dense, view, asked.vector), asked, wording.lexical, have, have).tolist()
         mine = entities_of(view, anchor) - named
         assert len(found) <= hops.FOUND
         assert anchor not in found
