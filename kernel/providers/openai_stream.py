@@ -15,7 +15,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from kernel.errors import GenerationFailed
+from kernel.errors import Unavailable
 from kernel.providers.openai_wire import Deadline
 from kernel.records import Generation
 
@@ -29,8 +29,10 @@ ENDINGS = {
     "content_filter": "withheld the answer (finish_reason content_filter)",
 }
 
+_Model = TypeVar("_Model", bound=BaseModel)
 
-class FailedTry(GenerationFailed):
+
+class FailedTry(Unavailable):
     """One try gave no whole answer. Its text completes "the model server at X …" and may quote the server.
 
     `again` says whether another try may help; `after` is how many seconds the server asks to wait before it.
@@ -49,10 +51,7 @@ def worth_retrying(status: int) -> bool:
 
 def read_reply(response: httpx.Response, deadline: Deadline) -> Generation:
     """The whole answer in a successful response, streamed or not. Raises FailedTry, or what httpx raises."""
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise FailedTry("compressed its reply although it was asked not to")
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    chunks = _bounded(response, deadline)
+    kind, chunks = _opened(response, deadline)
     answer = _Answer()
     if kind == "text/event-stream":
         answer.read(chunks)
@@ -62,6 +61,14 @@ def read_reply(response: httpx.Response, deadline: Deadline) -> Generation:
     else:
         raise FailedTry(f"sent {kind or 'no content type'} where an event stream was expected")
     return answer.whole()
+
+
+def read_json(model: type[_Model], response: httpx.Response, deadline: Deadline) -> _Model:
+    """A successful response that is JSON, as a `model`. Raises FailedTry, or what httpx raises."""
+    kind, chunks = _opened(response, deadline)
+    if kind != "application/json":
+        raise FailedTry(f"sent {kind or 'no content type'} where JSON was expected")
+    return _parse(model, b"".join(chunks), "a reply")
 
 
 def read_fault(body: bytes) -> str:
@@ -115,9 +122,6 @@ class _Event(_FaultBody):
 def _said(body: _FaultBody) -> str:
     named = body.error.message if isinstance(body.error, _Fault) else body.error
     return next((words for words in (named, body.message, body.detail) if words and isinstance(words, str)), "")
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def _parse(model: type[_Model], data: bytes, what: str) -> _Model:
@@ -189,6 +193,14 @@ class _Answer:
             raise FailedTry("sent an answer with NUL characters in it")
         usage = self.usage
         return Generation(text, prompt_tokens=usage.prompt_tokens or 0, completion_tokens=usage.completion_tokens or 0)
+
+
+def _opened(response: httpx.Response, deadline: Deadline) -> tuple[str, Iterator[bytes]]:
+    """The content type of a response, and its body as it comes."""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise FailedTry("compressed its reply although it was asked not to")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind, _bounded(response, deadline)
 
 
 def _bounded(response: httpx.Response, deadline: Deadline) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ from fake_model_server import (
 
 from kernel.errors import GenerationFailed, InvalidInput
 from kernel.ports import GenerationRequest, Generator
-from kernel.providers import openai
+from kernel.providers import model_server
 from kernel.providers.openai import OpenAIGenerator
 from kernel.records import Evidence, Generation, Message
 
@@ -464,7 +464,7 @@ def test_back_off_stays_below_a_doubling_ceiling(serve: Serve, make: Make) -> No
 
 def test_back_off_has_full_jitter() -> None:
     for number, ceiling in enumerate(CEILINGS, start=1):
-        drawn = [openai._back_off(number) / ceiling for _ in range(500)]
+        drawn = [model_server._back_off(number) / ceiling for _ in range(500)]
         assert 0.0 <= min(drawn) < 0.1
         assert 0.9 < max(drawn) <= 1.0
 
@@ -582,7 +582,7 @@ def test_the_deadline_covers_all_tries_and_waits(serve: Serve, make: Make) -> No
 def test_a_second_try_gets_only_what_is_left(
     serve: Serve, make: Make, closing: ExitStack, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
-    monkeypatch.setattr(openai, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(model_server, "FIRST_WAIT_SECONDS", 0.0)
     client = closing.enter_context(httpx.Client(trust_env=False)) if own else None
 
     def fails_late(reply: Reply) -> None:
@@ -598,7 +598,7 @@ def test_a_second_try_gets_only_what_is_left(
 def test_an_error_whose_words_do_not_come_is_still_tried_again(
     serve: Serve, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai, "FAULT_SECONDS", 0.2)
+    monkeypatch.setattr(model_server, "FAULT_SECONDS", 0.2)
     server = serve(error_with_slow_words, good)
     with lasting(0.2, 1.0):
         assert make(server.url).generate(REQUEST) == WHOLE
