@@ -81,3 +81,28 @@ class Generator(Protocol):
     def generate(self, request: GenerationRequest) -> Generation:
         """The whole answer. Raises GenerationFailed rather than ever returning a part of one."""
         ...
+
+
+class Reranker(Protocol):
+    """Says how well texts answer a question, read together with it; `model` names what scores."""
+
+    @property
+    def model(self) -> str: ...
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float64]:
+        """A finite score of each text, `[len(texts)]`, higher is better. Raises Unavailable rather than give some."""
+        ...
+
+
+class Decomposer(Protocol):
+    """Takes a question apart into simpler ones; `model` names what does, `prompt` pins how it is asked."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def prompt(self) -> str: ...
+
+    def parts(self, question: str) -> tuple[str, ...]:
+        """A few sub-questions, none where the question is simple. Raises Unavailable where there is no usable reply."""
+        ...

@@ -247,6 +247,28 @@ class Evidence:
     tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What the reranker did for a question. `state` is `used`, or `failed: ` and why: then our own order stood.
+
+    `scores` are those of each chunk that it was sent, in our own order before it: enough to reorder again.
+    """
+
+    model: str
+    state: str
+    scores: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposed:
+    """Which sub-questions were searched for as well. `state` is `used`, or `failed: ` and why: then none were."""
+
+    model: str
+    prompt: str
+    state: str
+    parts: tuple[str, ...] = ()
+
+
 # --- What generation and grounding make of it -----------------------------------------------------------------------
 
 

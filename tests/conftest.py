@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fake_model_server import FakeModelServer, Step
 
 from api.assembly import Workspace
 from kernel.providers.embedder import ensure_model
@@ -50,3 +51,18 @@ def workspace(settings: Settings) -> Iterator[Workspace]:
     """A fresh, empty workspace."""
     with Workspace(settings) as made:
         yield made
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., FakeModelServer]]:
+    """Starts model servers on loopback, each with the script it is given; none of them may have failed at the end."""
+    servers: list[FakeModelServer] = []
+
+    def start(*script: Step) -> FakeModelServer:
+        servers.append(FakeModelServer(*script))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+        assert server.faults == []

@@ -46,20 +46,6 @@ Serve = Callable[..., FakeModelServer]
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    servers: list[FakeModelServer] = []
-
-    def start(*script: Step) -> FakeModelServer:
-        servers.append(FakeModelServer(*script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-        assert server.faults == []
-
-
-@pytest.fixture
 def closing() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
