@@ -7,8 +7,10 @@ from functools import cached_property
 from ingest.sandbox import Limits, ParserPool
 from kernel.errors import InvalidInput
 from kernel.ports import Generator
+from kernel.providers.decomposer import ModelDecomposer
 from kernel.providers.embedder import OnnxEmbedder, ensure_model
 from kernel.providers.openai import OpenAIGenerator
+from kernel.providers.reranker import HttpReranker
 from kernel.settings import Settings
 from kernel.storage.answers import Answers
 from kernel.storage.catalog import Catalog
@@ -25,10 +27,14 @@ from pipeline.oversight.verify import Verifier
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
+from retrieval.helpers import Helpers
 from retrieval.library import Library
 from retrieval.ranker import shipped_ranker
 from retrieval.search import Searcher
 from retrieval.shelf import Shelf
+
+PARTS_TOKENS = 512
+"""Most tokens of a reply that lists sub-questions; one that is cut off there is none."""
 
 
 class Workspace:
@@ -98,7 +104,45 @@ class Workspace:
 
     @cached_property
     def searcher(self) -> Searcher:
-        return Searcher(self.library, self.corpus, self.embedder, shipped_ranker(), self.settings.candidates)
+        return Searcher(
+            self.library, self.corpus, self.embedder, shipped_ranker(), self.settings.candidates, self.helpers
+        )
+
+    @cached_property
+    def helpers(self) -> Helpers:
+        """The optional steps of a search; none by default. Raises InvalidInput where their settings are incomplete."""
+        settings = self.settings
+        decomposer = self._decomposer() if settings.decompose == "model" else None
+        return Helpers(self._reranker(), settings.reranker_passages, decomposer)
+
+    def _reranker(self) -> HttpReranker | None:
+        settings = self.settings
+        if not settings.reranker_base_url:
+            return None
+        if not settings.reranker_model:
+            raise InvalidInput("reranker_base_url needs reranker_model: records name the model that ranked")
+        return HttpReranker(
+            settings.reranker_base_url,
+            settings.reranker_model,
+            dialect=settings.reranker_dialect,
+            api_key=settings.reranker_api_key.get_secret_value() if settings.reranker_api_key else None,
+            deadline_seconds=settings.reranker_deadline_seconds,
+        )
+
+    def _decomposer(self) -> ModelDecomposer:
+        """Asks the same model server as answers may come from, with less time and few tokens."""
+        settings = self.settings
+        if not settings.openai_base_url or not settings.openai_model:
+            raise InvalidInput("decompose = model needs openai_base_url and openai_model")
+        generator = OpenAIGenerator(
+            settings.openai_base_url,
+            settings.openai_model,
+            api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+            max_tokens=PARTS_TOKENS,
+            deadline_seconds=settings.decompose_deadline_seconds,
+            retries=min(1, settings.openai_retries),
+        )
+        return ModelDecomposer(generator)
 
     @cached_property
     def indexer(self) -> Indexer:

@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+HELPERS = ("reranker", "decomposer")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -38,6 +39,12 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._helpers = Counter(
+            "vouch_helpers",
+            "Times that an optional step of retrieval was asked, by its outcome: used or failed.",
+            ("helper", "outcome"),
+            registry=self._registry,
+        )
         self._jobs = Counter("vouch_jobs", "Jobs ended, by kind and state.", ("kind", "state"), registry=self._registry)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -50,12 +57,19 @@ class Metrics:
         """Count an answer and its stages."""
         self._answers.labels(str(body["status"])).inc()
         self.stages(body["timings_ms"])
+        self.helpers(body["retrieval"])
 
     def stages(self, timings_ms: Mapping[str, float]) -> None:
         """Count how long stages took."""
         for stage, milliseconds in timings_ms.items():
             if stage != "total":
                 self._stages.labels(stage).observe(milliseconds / 1000)
+
+    def helpers(self, shown: Mapping[str, Any]) -> None:
+        """Count what the optional steps did, of those that `shown` names."""
+        for helper in HELPERS:
+            if helper in shown:
+                self._helpers.labels(helper, str(shown[helper]["state"]).partition(":")[0]).inc()
 
     def job(self, kind: str, state: str) -> None:
         """Count a job that ended."""

@@ -169,13 +169,30 @@ class Conflict(Strict):
     reason: str
 
 
+class RerankerInfo(Strict):
+    """What the reranker did; `state` is `used`, or `failed: ` and why, and then the order is Vouch's own."""
+
+    model: str
+    state: str
+
+
+class DecomposerInfo(Strict):
+    """The sub-questions that were searched for as well; `state` is `used`, or `failed: ` and why."""
+
+    model: str
+    state: str
+    parts: list[str]
+
+
 class RetrievalInfo(Strict):
-    """What the answer was retrieved from."""
+    """What the answer was retrieved from; `reranker` and `decomposer` only where they are on."""
 
     snapshot: int
     as_of: int | None
     candidates: int
     used: int
+    reranker: RerankerInfo | None = None
+    decomposer: DecomposerInfo | None = None
 
 
 class PromptInfo(Strict):
@@ -268,11 +285,13 @@ class Passage(Strict):
 
 
 class Retrieval(Strict):
-    """Passages, best first."""
+    """Passages, best first; `reranker` and `decomposer` only where they are on."""
 
     results: list[Passage]
     snapshot: int
     timings_ms: dict[str, float]
+    reranker: RerankerInfo | None = None
+    decomposer: DecomposerInfo | None = None
 
 
 # --- Documents and administration -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from kernel.records import (
     SourceInfo,
 )
 from kernel.storage.answers import AnswerRecord
-from pipeline.answering import Retrieved, step_json
+from pipeline.answering import Retrieved, helpers_json, step_json
 
 Json = dict[str, Any]
 
@@ -47,12 +47,12 @@ def passage_json(passage: Passage, explain: bool = False) -> Json:
 
 
 def retrieved_json(retrieved: Retrieved, explain: bool = False) -> Json:
-    """What a retrieval found: passages best first, the snapshot they are from, and milliseconds a stage."""
+    """What a retrieval found: passages best first, the snapshot they are from, milliseconds a stage, what helped."""
     return {
         "results": [passage_json(passage, explain) for passage in retrieved.passages],
         "snapshot": retrieved.snapshot,
         "timings_ms": dict(retrieved.timings_ms),
-    }
+    } | helpers_json(retrieved)
 
 
 def answer_summary_json(record: AnswerRecord) -> Json:

@@ -50,6 +50,22 @@ class Settings(BaseSettings):
     ] = "auto"
     context_tokens: Annotated[int, Field(ge=128, le=100_000, description="Token budget of the context.")] = 1500
 
+    reranker_base_url: Annotated[
+        str | None, Field(description="Base URL of a rerank server; none is asked where this is not set.")
+    ] = None
+    reranker_model: Annotated[str | None, Field(description="Name of the reranker's model.")] = None
+    reranker_api_key: Annotated[SecretStr | None, Field(description="Key of the rerank server.")] = None
+    reranker_dialect: Annotated[
+        Literal["documents", "texts"],
+        Field(description="documents: Cohere, Jina, vLLM, llama.cpp; texts: text-embeddings-inference."),
+    ] = "documents"
+    reranker_passages: Annotated[int, Field(ge=2, le=200, description="Best passages that are sent to it.")] = 30
+    reranker_deadline_seconds: Annotated[float, Field(gt=0, le=600, description="Total time it has.")] = 5.0
+    decompose: Annotated[
+        Literal["off", "model"], Field(description="model: also search for what openai_model makes of a question.")
+    ] = "off"
+    decompose_deadline_seconds: Annotated[float, Field(gt=0, le=600, description="Total time that may take.")] = 5.0
+
     generator: Annotated[
         Literal["extractive", "openai"], Field(description="extractive: no model; openai: any compatible server.")
     ] = "extractive"

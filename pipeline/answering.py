@@ -16,6 +16,7 @@ from kernel.ids import random_id, sha256
 from kernel.ports import GenerationRequest, Generator
 from kernel.records import (
     AnswerStatus,
+    Decomposed,
     Evidence,
     Generation,
     Grounded,
@@ -24,6 +25,7 @@ from kernel.records import (
     Passage,
     PromptVersion,
     Question,
+    Reranked,
 )
 from kernel.storage.answers import Answers
 from kernel.storage.snapshots import Snapshots
@@ -51,6 +53,8 @@ class Retrieved:
     candidates: int
     entities: tuple[str, ...]
     timings_ms: Mapping[str, float]
+    reranker: Reranked | None = None
+    decomposer: Decomposed | None = None
 
 
 class Answering:
@@ -78,7 +82,15 @@ class Answering:
         top_k = question.top_k or self._settings.top_k
         found = self._searcher.search(question.text, state, question.principal, top_k, explain=explain)
         timings = found.timings_ms | {"total": _since(begin)}
-        return Retrieved(found.passages, state.snapshot, len(found.candidates), found.entities, timings)
+        return Retrieved(
+            found.passages,
+            state.snapshot,
+            len(found.candidates),
+            found.entities,
+            timings,
+            found.reranker,
+            found.decomposer,
+        )
 
     def ask(self, question: Question) -> dict[str, Any]:
         """The answer, as JSON values, recorded. Raises InvalidInput or NotFound; a model's failure is an answer too,
@@ -101,7 +113,9 @@ class Answering:
             "generate": round((generated - retrieved) * 1000, 3),
             "ground": _since(generated),
         }
+        timings |= {stage: found.timings_ms[stage] for stage in ("decompose", "rerank") if stage in found.timings_ms}
         body = self._body(question, state, prompt, evidence, generation, grounded, timings)
+        body["retrieval"] |= helpers_json(found)
         run = self._run(question, evidence, found, messages, generation)
         return self._record(body, run, question, prompt, evidence, begin)
 
@@ -190,6 +204,8 @@ class Answering:
             "principal": {"id": principal.id, "role": principal.role.value, "groups": groups},
             "settings": asdict(self._settings) | {"top_k": question.top_k or self._settings.top_k},
             "method": self._searcher.method,
+            **({"reranker": asdict(found.reranker)} if found.reranker else {}),
+            **({"decomposer": asdict(found.decomposer)} if found.decomposer else {}),
             "entities": list(found.entities),
             "candidates": [list(pair) for pair in evidence.candidates],
             "context": [
@@ -230,6 +246,17 @@ class Answering:
         )
         timings = body["timings_ms"] | {"record": _since(recording), "total": _since(begin)}
         return body | {"timings_ms": timings, "ledger": {"index": index, "leaf_sha256": leaf}}
+
+
+def helpers_json(found: Found | Retrieved) -> dict[str, Any]:
+    """What the optional steps of a search did, of those that are on: a record holds more of it (`run`)."""
+    shown: dict[str, Any] = {}
+    if found.reranker:
+        shown["reranker"] = {"model": found.reranker.model, "state": found.reranker.state}
+    if found.decomposer:
+        one = found.decomposer
+        shown["decomposer"] = {"model": one.model, "state": one.state, "parts": list(one.parts)}
+    return shown
 
 
 def citation_json(citation: Any) -> dict[str, Any]:

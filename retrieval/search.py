@@ -10,12 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernel.ports import Embedder
-from kernel.records import LiveState, Notice, Passage, Principal, SentenceScore, Span
+from kernel.records import Decomposed, LiveState, Notice, Passage, Principal, Reranked, SentenceScore, Span
 from kernel.storage.corpus import Corpus
 from retrieval.candidates import find_candidates, search_words
+from retrieval.dense import DenseIndex
 from retrieval.features import FIRST, SECOND
+from retrieval.helpers import Helpers, reordered
 from retrieval.library import Library
 from retrieval.paths import path_to
 from retrieval.question import Asked
@@ -32,7 +35,10 @@ DUPLICATE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found: passages best first, how many candidates there were, and what the question names."""
+    """What a search found: passages best first, how many candidates there were, and what the question names.
+
+    `reranker` and `decomposer` say what optional steps did; None where they are off.
+    """
 
     passages: tuple[Passage, ...]
     candidates: tuple[tuple[str, float], ...]
@@ -41,17 +47,28 @@ class Found:
     view: View
     places: tuple[int, ...]
     timings_ms: dict[str, float]
+    reranker: Reranked | None = None
+    decomposer: Decomposed | None = None
 
 
 class Searcher:
     """Searches what a principal may see of a snapshot. Safe to use from several threads."""
 
-    def __init__(self, library: Library, corpus: Corpus, embedder: Embedder, ranker: Ranker, each: int) -> None:
+    def __init__(
+        self,
+        library: Library,
+        corpus: Corpus,
+        embedder: Embedder,
+        ranker: Ranker,
+        each: int,
+        helpers: Helpers | None = None,
+    ) -> None:
         self._library = library
         self._corpus = corpus
         self._embedder = embedder
         self._ranker = ranker
         self._each = each
+        self._helpers = helpers or Helpers()
         self._passages: OrderedDict[int, tuple[Passage, tuple[Span, ...]]] = OrderedDict()
         self._lock = threading.Lock()
         self._encoding = ThreadPoolExecutor(ENCODERS, thread_name_prefix="vouch-encode")
@@ -59,7 +76,8 @@ class Searcher:
     @property
     def method(self) -> dict[str, object]:
         """What ranks: part of what a record pins."""
-        return {"ranker": self._ranker.sha256, "embedder": self._embedder.model, "each": self._each}
+        own = {"ranker": self._ranker.sha256, "embedder": self._embedder.model, "each": self._each}
+        return own | self._helpers.method
 
     def search(
         self,
@@ -80,10 +98,14 @@ class Searcher:
         wording = search_words(view, text, self._each)
         asked = Asked(text, vector.result()[0], wording.entities)
         encoded = time.perf_counter()
-        candidates = find_candidates(view, dense, asked, wording, self._each)
+        decomposed = self._helpers.decompose(text)
+        apart = time.perf_counter()
+        candidates = find_candidates(view, dense, asked, wording, self._each, self._led_to(view, dense, decomposed))
         gathered = time.perf_counter()
         ranking = self._ranker.rank(view, asked, candidates)
         ranked = time.perf_counter()
+        ranking, reranked = self._rerank(view, text, ranking)
+        final = time.perf_counter()
         shown = ranking.places[:top_k].tolist()
         stored = self._fetch(view, shown)
         standings = {place: standing_of(view, place) for place in shown}
@@ -95,12 +117,14 @@ class Searcher:
         ]
         timings = {
             "embed": encoded - begin,
-            "candidates": gathered - encoded,
+            **({"decompose": apart - encoded} if decomposed else {}),
+            "candidates": gathered - apart,
             "rank": ranked - gathered,
-            "fetch": time.perf_counter() - ranked,
+            **({"rerank": final - ranked} if reranked else {}),
+            "fetch": time.perf_counter() - final,
         }
         return Found(
-            passages=tuple(passages),
+            passages=_with_scores(passages, reranked) if explain else tuple(passages),
             candidates=tuple(
                 (view.index.chunk_name(place), score)
                 for place, score in zip(ranking.places.tolist(), ranking.scores.tolist(), strict=True)
@@ -110,7 +134,31 @@ class Searcher:
             view=view,
             places=tuple(shown),
             timings_ms={name: round(seconds * 1000, 3) for name, seconds in timings.items()},
+            reranker=reranked,
+            decomposer=decomposed,
         )
+
+    def _led_to(self, view: View, dense: DenseIndex, decomposed: Decomposed | None) -> NDArray[np.int64] | None:
+        """The best passages of each sub-question, by our own ranking; None where there is none."""
+        if decomposed is None or not decomposed.parts:
+            return None
+        vectors = self._encoding.submit(self._embedder.embed, decomposed.parts).result()
+        found = []
+        for part, vector in zip(decomposed.parts, vectors, strict=True):
+            wording = search_words(view, part, self._each)
+            asked = Asked(part, vector, wording.entities)
+            candidates = find_candidates(view, dense, asked, wording, self._each)
+            found.append(self._ranker.rank(view, asked, candidates).places[: self._each])
+        return np.unique(np.concatenate(found))
+
+    def _rerank(self, view: View, text: str, ranking: Ranking) -> tuple[Ranking, Reranked | None]:
+        """The ranking as the reranker has it, if it is configured and answers."""
+        if self._helpers.reranker is None:
+            return ranking, None
+        best = ranking.places[: self._helpers.passages].tolist()
+        stored = self._fetch(view, best)
+        reranked = self._helpers.rerank(text, [stored[place][0] for place in best])
+        return (reordered(ranking, reranked) if reranked and reranked.scores else ranking), reranked
 
     def _present(
         self,
@@ -151,6 +199,17 @@ class Searcher:
                 while len(self._passages) > PASSAGES_KEPT:
                     self._passages.popitem(last=False)
         return {place: known[row] for place, row in rows.items()}
+
+
+def _with_scores(passages: Sequence[Passage], reranked: Reranked | None) -> tuple[Passage, ...]:
+    """The passages with the reranker's score as a signal, of those that it was sent."""
+    scores = dict(reranked.scores) if reranked else {}
+    return tuple(
+        replace(passage, signals={**passage.signals, "reranker": scores[passage.chunk_id]})
+        if passage.chunk_id in scores
+        else passage
+        for passage in passages
+    )
 
 
 def _signals(ranking: Ranking, rank: int) -> dict[str, float]:

@@ -53,7 +53,9 @@ def marked(sentences: Sequence[Mapping[str, Any]]) -> str:
 
 
 def warnings_of(body: Mapping[str, Any]) -> list[str]:
-    """What a reader must know about the cited documents: their standing, and where they disagree."""
+    """What a reader must know about the cited documents: their standing, where they disagree, and
+    which helper of the search was away.
+    """
     titles = {citation["document_id"]: citation["title"] for citation in body["citations"]}
     found = []
     for notice in body["notices"]:
@@ -63,6 +65,10 @@ def warnings_of(body: Mapping[str, Any]) -> list[str]:
     for conflict in body["conflicts"]:
         one, other = conflict["citations"]
         found.append(f"[{one}] and [{other}] disagree: {conflict['reason']}")
+    for helper in ("reranker", "decomposer"):
+        state = body["retrieval"].get(helper, {}).get("state", "used")
+        if state != "used":
+            found.append(f"the passages were found without the {helper}: {state}")
     return found
 
 

@@ -21,6 +21,7 @@ from api.cli.progress import watch
 from api.views import Json, passage_json, retrieved_json
 from kernel.errors import InvalidInput, VouchError
 from kernel.records import Question
+from pipeline.answering import helpers_json
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -104,7 +105,8 @@ def _batch_line(workspace: Workspace, asked: Asked, top_k: int | None, snapshot:
         found = workspace.answering.retrieve(Question(asked.text, top_k=top_k, as_of=snapshot), explain=explain)
     except InvalidInput as error:
         return {"id": asked.id, "results": [], "error": {"type": error.slug, "detail": str(error)}}
-    return {"id": asked.id, "results": [passage_json(passage, explain) for passage in found.passages]}
+    results = [passage_json(passage, explain) for passage in found.passages]
+    return {"id": asked.id, "results": results} | helpers_json(found)
 
 
 def read_questions(path: Path) -> list[Asked]:

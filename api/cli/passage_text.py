@@ -10,7 +10,7 @@ from rich.text import Text
 
 from api.cli.output import safe, shortened, table
 from kernel.records import Passage, PathStep
-from pipeline.answering import Retrieved
+from pipeline.answering import Retrieved, helpers_json
 
 TEXT_LENGTH = 400
 
@@ -21,6 +21,12 @@ def show_passages(out: Console, found: Retrieved, *, explain: bool) -> None:
         out.print(f"no passage in snapshot {found.snapshot}")
     for number, passage in enumerate(found.passages, 1):
         _show_passage(out, number, passage, explain)
+    for helper, what in helpers_json(found).items():
+        if explain or what["state"] != "used":
+            style = "" if what["state"] == "used" else "yellow"
+            out.print(Text(safe(f"{helper} {what['model']}: {what['state']}"), style=style), soft_wrap=True)
+        for part in what.get("parts", ()) if explain else ():
+            out.print(Text(safe(f"   searched for as well: {part}")), soft_wrap=True)
     if explain:
         if found.entities:
             out.print(safe(f"the question names: {', '.join(found.entities)}"), soft_wrap=True)

@@ -33,8 +33,10 @@ def retrieve(body: RetrieveRequest, call: Caller) -> JSONResponse:
     """The passages that bear on a question, best first, without an answer and without a record."""
     question = Question(body.question, call.principal, body.top_k, call.services.snapshot(body.as_of))
     found = call.services.workspace.answering.retrieve(question, explain=body.explain)
+    shown = retrieved_json(found, body.explain)
     call.services.metrics.stages(found.timings_ms)
-    return JSONResponse(retrieved_json(found, body.explain))
+    call.services.metrics.helpers(shown)
+    return JSONResponse(shown)
 
 
 def _answer(body: QueryRequest, call: Call) -> dict[str, Any]:
