@@ -59,7 +59,7 @@ ROW, PANEL_HEAD, GAP, COLUMNS, BARS_WIDE = 21, 30, 26, 2, 190
 
 
 def bars(title: str, about: str, panels: Mapping[str, Sequence[Bar]]) -> str:
-    """Horizontal bars, as long as 0 to 100 percent of one length, a panel for each set, two panels beside each other."""
+    """Horizontal bars of values from 0 to 100, a panel for each set, two panels beside each other."""
     names = text_width(max((bar.name for panel in panels.values() for bar in panel), key=len), PLAIN)
     panel_wide = names + 8 + BARS_WIDE + 40
     rows = [list(panels.items())[start : start + COLUMNS] for start in range(0, len(panels), COLUMNS)]

@@ -197,6 +197,7 @@ def test_reciprocal_rank_fusion_prefers_what_several_signals_found() -> None:
     assert reciprocal_rank_fusion(orders, np.arange(10, dtype=np.uint64)).tolist() == [3, 7, 9]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS, ids=lambda name: name.key)
 def test_an_installed_peer_answers(name: Name, corpus: Path, tmp_path: Path) -> None:
     """With given vectors, so that only the question is encoded."""
