@@ -18,7 +18,7 @@ from bench.multihop import _scores, external_ids
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import DenseIndex
-from retrieval.features import FIRST, Candidates
+from retrieval.features import Candidates
 from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking, shipped_ranker
 from retrieval.view import View
@@ -43,7 +43,8 @@ class Bench:
         candidates, ranking = self._ranked(self.view, text, vector)
         graph_off = self._ranked(self.flat, text, vector)[1]
         key = self.view.index.key
-        signals = {"dense": candidates.dense, "lexical": candidates.lexical, "walk": candidates.walk}
+        walk = candidates.walk.reshape(len(candidates.places), -1).max(axis=1, initial=0.0)
+        signals = {"dense": candidates.dense, "lexical": candidates.lexical, "walk": walk}
         alone = {name: _by(candidates.places, score, key) for name, score in signals.items()}
         fused = reciprocal_rank_fusion(alone, key)
         both = {name: places for name, places in alone.items() if name != "walk"}
@@ -53,7 +54,6 @@ class Bench:
             "graph off": graph_off.places[:K],
             "second stage off: signals fused by reciprocal rank": fused[:K],
             "both off: dense and lexical fused by reciprocal rank": reciprocal_rank_fusion(both, key)[:K],
-            "first weights only, nothing of the second hop": self._first_only(ranking, key)[:K],
         }
 
     def _ranked(self, view: View, text: str, vector: NDArray[np.float32]) -> tuple[Candidates, Ranking]:
@@ -63,9 +63,6 @@ class Bench:
         if view is self.flat:  # without links a walk stays on its seeds, which dense and lexical chose
             candidates = replace(candidates, walk=np.zeros_like(candidates.walk))
         return candidates, self.ranker.rank(view, asked, candidates)
-
-    def _first_only(self, ranking: Ranking, key: NDArray[np.uint64]) -> Places:
-        return _by(ranking.places, ranking.features[:, : len(FIRST)] @ self.ranker.first, key, zero=True)
 
 
 def run(workspace: Workspace, name: str) -> list[dict[str, Any]]:
@@ -88,16 +85,27 @@ def run(workspace: Workspace, name: str) -> list[dict[str, Any]]:
     return rows
 
 
+class Unlinked:
+    """The links of a view, none of which may be followed (`graph.walk.Links`)."""
+
+    def __init__(self, links: Any) -> None:
+        self.weight = links.weight
+        self.degree = np.zeros_like(links.degree)
+        self.passage_key = links.passage_key
+        self.entity_key = getattr(links, "entity_key", None)
+
+    def entities_in(self, _: Places) -> tuple[Places, Places, NDArray[np.bool_], NDArray[np.bool_]]:
+        none, no = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        return none, none, no, no
+
+    def passages_of(self, _: Places, __: int | None = None) -> tuple[Places, Places, NDArray[np.bool_]]:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_)
+
+
 def without_graph(view: View) -> View:
-    """The same passages with every link of the graph closed: nothing is named, nothing is walked to."""
-    links = view.links
-    closed = replace(
-        links,
-        passage_open=np.zeros_like(links.passage_open),
-        entity_open=np.zeros_like(links.entity_open),
-        degree=np.zeros_like(links.degree),
-    )
-    return replace(view, links=closed)
+    """The same passages in a graph of no links: no walk, no bridges, nothing that is named."""
+    links: Any = Unlinked(view.links)
+    return replace(view, links=links)
 
 
 def reciprocal_rank_fusion(orders: Mapping[str, Places], key: NDArray[np.uint64]) -> Places:
@@ -109,8 +117,8 @@ def reciprocal_rank_fusion(orders: Mapping[str, Places], key: NDArray[np.uint64]
     return _by(places, score, key)
 
 
-def _by(places: Places, score: NDArray[Any], key: NDArray[np.uint64], *, zero: bool = False) -> Places:
-    """Places by falling score, those that a signal did not find (score 0) left out unless `zero`."""
+def _by(places: Places, score: NDArray[Any], key: NDArray[np.uint64]) -> Places:
+    """Places by falling score; those that a signal did not find (score 0) are left out."""
     rounded = np.round(score.astype(np.float64), 12)
     order = np.lexsort((key[places], -rounded))
-    return places[order] if zero else places[order][rounded[order] > 0]
+    return places[order][rounded[order] > 0]

@@ -84,7 +84,9 @@ def page(results: Mapping[str, Any]) -> str:
 
 
 def table(result: Any) -> list[str]:
-    """A result as a table: named figures, or rows that all have the same names."""
+    """A result as a table: named figures, named rows of them, or rows that all have the same names."""
+    if isinstance(result, Mapping) and result and all(isinstance(row, Mapping) for row in result.values()):
+        result = [{"": name, **row} for name, row in result.items()]
     if isinstance(result, Mapping):
         return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in result.items())]
     names = list(result[0])

@@ -58,12 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(plan: Plan, peers: Sequence[Name], kept: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """Run the parts one after another; after each, the systems that failed, with why."""
+    """Run the parts one after another; after each system, why it failed, if it did."""
     if "index" in plan.parts:
-        yield index_speed(plan.sample, peers, kept.setdefault("index", {}))
+        yield from index_speed(plan.sample, peers, kept.setdefault("index", {}))
     for name in plan.sets:
         if "search" in plan.parts:
-            yield search(plan.timing, name, peers, kept.setdefault("sets", {}).setdefault(name, {}))
+            yield from search(plan.timing, name, peers, kept.setdefault("sets", {}).setdefault(name, {}))
         if "ablations" in plan.parts:
             say(f"{name}: ablations")
             with open_set(name)[0] as workspace:
@@ -99,6 +99,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument(
         "--index-sample", type=int, default=1000, help="passages that each system encodes itself, timed"
     )
+    parser.add_argument("--asked", type=int, help="questions asked of each set, drawn by chance; all by default")
     parser.add_argument("--timed", type=int, default=200, help="questions of each set whose latency is measured")
     parser.add_argument("--full-index", action="store_true", help="let every peer encode all passages (hours)")
     chosen = parser.parse_args(arguments)
@@ -115,7 +116,7 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
         tuple(peer for peer in PEERS if not only or {peer.peer, peer.key} & set(only)),
         parts,
         chosen.index_sample,
-        Timing(chosen.timed, chosen.full_index),
+        Timing(chosen.asked, chosen.timed, chosen.full_index),
     )
 
 

@@ -112,13 +112,14 @@ def test_systems_are_timed_in_turn_and_scored_on_all_questions(toy: list[str], c
     ):
         peer.send({"do": "index", **message})
         own, theirs = {OURS.key: searching.Timed()}, searching.Timed()
-        timing = searching.Timing(timed=4, full_index=False)
-        ground = searching.Ground(timing, asked, [1, 2, 5, 8], message, {OURS.key: (ours, message)}, own)
+        timing = searching.Timing(asked=None, timed=4, full_index=False)
+        ground = searching.Ground(timing, asked, range(9), [1, 2, 5, 8], message, {OURS.key: (ours, message)}, own)
         for _ in range(2):
             ground.alternate({"toy-peer": peer}, {"toy-peer": theirs})
         row = ground.finished(ours, own[OURS.key])
     assert (len(own[OURS.key].ms), len(theirs.ms), row["timed"]) == (8, 8, 8)
     assert row["recall2"] == row["held_recall5"] == 0.5
+    assert row["questions"] == 9
     assert 0 < row["p50"] <= row["p95"] <= row["p99"]
     assert row["mb"] == 1.0
 
@@ -144,7 +145,11 @@ def results() -> dict[str, Any]:
         "left_out": {"txtai-graph": "could not be installed: no network"},
         "settings": {"block": 20, "index_sample": 1000},
     }
-    return {"retrieval": kept, "untitled": {"recall5": 0.5}, "2wiki": [{"name": "all questions", "recall5": 0.9}]}
+    return {
+        "retrieval": kept,
+        "untitled": {"2wiki, lower": {"dense": 0.5, "whole": 0.9}},
+        "2wiki": [{"name": "all questions", "recall5": 0.9}],
+    }
 
 
 def test_the_page_has_every_system_beside_ours(results: dict[str, Any]) -> None:
@@ -156,6 +161,7 @@ def test_the_page_has_every_system_beside_ours(results: dict[str, Any]) -> None:
     assert "| graph off | 50.0 | 60.0 | 70.0 | 0.650 | 51.0 | 61.0 |" in lines
     assert "| **Vouch** | 68.7 | 1.000000 |" in lines
     assert "- Left out: txtai-graph, could not be installed: no network." in lines
+    assert "| 2wiki, lower | 0.5 | 0.9 |" in lines
     assert lines.index("## Titles removed") > lines.index("## SciFact, 5,183 abstracts")
     assert not any("all questions" in line for line in lines), "ours alone is not repeated beside the same figures"
     alone = page.page({"2wiki": results["2wiki"]})

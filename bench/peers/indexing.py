@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,15 @@ SAME_MODEL = 64
 """Passages of which each system's own vectors are compared with the shared ones."""
 
 
-def index_speed(sample: int, peers: Sequence[Name], kept: dict[str, Any]) -> dict[str, str]:
+def index_speed(sample: int, peers: Sequence[Name], kept: dict[str, Any]) -> Iterator[dict[str, str]]:
     """Passages a second of each system with its own encoder, on the same passages; ours before and after the peers.
 
-    Figures go to `kept` by the system's key; returns the systems that failed, with why.
+    Figures go to `kept` by the system's key; after each system it yields those that failed, with why.
     """
     corpus = _sample_corpus(sample)
     texts = read_corpus(corpus)[1]
     shared = np.load(shared_vectors(corpus), allow_pickle=False)[:SAME_MODEL]
     speeds: dict[str, list[float]] = {}
-    failed: dict[str, str] = {}
     for name in (OURS, FLOOR, *peers, OURS, FLOOR):
         say(f"index: {name.key}, {len(texts)} passages")
         try:
@@ -36,11 +35,11 @@ def index_speed(sample: int, peers: Sequence[Name], kept: dict[str, Any]) -> dic
                 cosine = _agreement(system, texts[:SAME_MODEL], shared)
         except Failed as error:
             say(f"{error}: left out")
-            failed[name.key] = str(error)
+            yield {name.key: str(error)}
             continue
         speeds.setdefault(name.key, []).append(done["passages"] / done["seconds"])
         kept[name.key] = {"passages_per_second": float(np.mean(speeds[name.key])), "least_cosine": cosine}
-    return failed
+        yield {}
 
 
 def _sample_corpus(sample: int) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,8 +26,9 @@ MEASURES = ("recall2", "recall5", "recall10", "ndcg10")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How many questions of a set are timed, and whether peers encode all passages themselves."""
+    """How many questions of a set are asked (None: all) and timed, and whether peers encode all passages themselves."""
 
+    asked: int | None
     timed: int
     full_index: bool
 
@@ -43,10 +44,12 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """One set: its questions, which of them are timed, the corpus for peers, and ours and the floor that stand by."""
+    """One set: its questions, the numbers of those asked and of those timed, the corpus for peers, and ours and the
+    floor, which stand by."""
 
     timing: Timing
-    asked: Sequence[Item]
+    questions: Sequence[Item]
+    asked: Sequence[int]
     timed: Sequence[int]
     theirs: Mapping[str, Any]
     standing: Mapping[str, tuple[Process, Mapping[str, Any]]]
@@ -72,7 +75,7 @@ class Ground:
             process.send({"do": "index"} | dict(corpus))
         systems = {key: process for key, (process, _) in self.standing.items()} | dict(more)
         results = dict(self.own) | dict(theirs)
-        others = [number for number in range(len(self.asked)) if number not in set(self.timed)][:WARM]
+        others = [number for number in self.asked if number not in set(self.timed)][:WARM]
         for process in systems.values():
             self.ask(process, others or self.timed[:WARM])
         memory: dict[str, float] = {}
@@ -85,7 +88,7 @@ class Ground:
 
     def ask(self, process: Process, numbers: Sequence[int], result: Timed | None = None) -> dict[str, Any]:
         """Ask questions by number; `result` gets what was found, and the times."""
-        texts = [self.asked[number].question for number in numbers]
+        texts = [self.questions[number].question for number in numbers]
         answer = process.send({"do": "ask", "questions": texts, "k": K})
         if result is not None:
             result.found.update(zip(numbers, answer["found"], strict=True))
@@ -94,49 +97,60 @@ class Ground:
 
     def finished(self, process: Process, result: Timed) -> dict[str, Any]:
         """A system's row, after asking for recall what was not timed."""
-        left = [number for number in range(len(self.asked)) if number not in result.found]
+        left = [number for number in self.asked if number not in result.found]
         found = result.found | dict(zip(left, self.ask(process, left)["found"], strict=True))
-        ids = [found[number] for number in range(len(self.asked))]
-        everything, held = asdict(_scores("", self.asked, ids)), asdict(_scores("", self.asked[1::2], ids[1::2]))
         return {
-            **{measure: everything[measure] for measure in MEASURES},
-            **{f"held_{measure}": held[measure] for measure in MEASURES},
+            **self.scores(found, self.asked, ""),
+            **self.scores(found, [number for number in self.asked if number % 2], "held_"),
+            "questions": len(self.asked),
             **{f"p{share}": _percentile(result.ms, share) for share in (50, 95, 99)},
             "timed": len(result.ms),
             "rss_mb": result.rss_mb,
             "mb": _size(process),
         }
 
+    def scores(self, found: Mapping[int, list[str]], numbers: Sequence[int], half: str) -> dict[str, float]:
+        """Recall and nDCG over some of the questions; `half` goes before their names."""
+        ids = [found[number] for number in numbers]
+        scores = asdict(_scores("", [self.questions[number] for number in numbers], ids))
+        return {f"{half}{measure}": scores[measure] for measure in MEASURES}
 
-def search(timing: Timing, name: str, peers: Sequence[Name], kept: dict[str, Any]) -> dict[str, str]:
+
+def search(timing: Timing, name: str, peers: Sequence[Name], kept: dict[str, Any]) -> Iterator[dict[str, str]]:
     """Recall over all questions and latency over a sample of them, of ours, the floor and each peer on one set.
 
-    Rows go to `kept` by the system's key; returns the systems that failed, with why.
+    Rows go to `kept` by the system's key; after each system it yields those that failed, with why.
     """
     say(f"{name}: bringing our workspace and the shared vectors up to date")
     with open_set(name)[0] as workspace:
         ours = {"corpus": str(corpus_of(name)), "workspace": workspace.settings.workspace}
     shared = {"corpus": str(corpus_of(name)), "vectors": str(shared_vectors(corpus_of(name)))}
-    asked = questions(name)
-    timed = sorted(random.Random(SEED).sample(range(len(asked)), min(timing.timed, len(asked))))
-    failed: dict[str, str] = {}
     with Process(OURS, model_folder()) as us, Process(FLOOR, model_folder()) as floor:
-        standing = {OURS.key: (us, ours), FLOOR.key: (floor, shared)}
-        own = {key: Timed() for key in standing}
-        theirs = shared | ({"vectors": None} if timing.full_index else {})
-        ground = Ground(timing, asked, timed, theirs, standing, own)
+        ground = _ground(timing, name, shared, {OURS.key: (us, ours), FLOOR.key: (floor, shared)})
         for peer in peers:
             say(f"{name}: {peer.key}")
             kept.pop(peer.key, None)
             try:
                 kept[peer.key] = ground.round(peer)
+                yield {}
             except Failed as error:
                 say(f"{error}: left out")
-                failed[peer.key] = str(error)
-        if not own[OURS.key].ms:
+                yield {peer.key: str(error)}
+        if not ground.own[OURS.key].ms:
             ground.alternate({}, {})
-        kept.update({key: ground.finished(process, own[key]) for key, (process, _) in standing.items()})
-    return failed
+        kept.update({key: ground.finished(process, ground.own[key]) for key, (process, _) in ground.standing.items()})
+    yield {}
+
+
+def _ground(
+    timing: Timing, name: str, shared: dict[str, Any], standing: Mapping[str, tuple[Process, Mapping[str, Any]]]
+) -> Ground:
+    asked = questions(name)
+    order = random.Random(SEED).sample(range(len(asked)), len(asked))
+    numbers = sorted(order[: timing.asked])
+    theirs = shared | ({"vectors": None} if timing.full_index else {})
+    own = {key: Timed() for key in standing}
+    return Ground(timing, asked, numbers, sorted(order[: min(timing.timed, len(numbers))]), theirs, standing, own)
 
 
 def _size(process: Process) -> float | None:
