@@ -90,11 +90,11 @@ class Workspace:
 
     @cached_property
     def shelf(self) -> Shelf:
-        return Shelf(self.settings.workspace_folder / "index", self.recipe)
+        return Shelf(self.settings.workspace_folder / "index", self.recipe, self.embedder.dimension)
 
     @cached_property
     def library(self) -> Library:
-        return Library(self.corpus, self.snapshots, self.shelf, self.embedder.dimension)
+        return Library(self.corpus, self.snapshots, self.shelf)
 
     @cached_property
     def searcher(self) -> Searcher:

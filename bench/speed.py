@@ -71,7 +71,7 @@ def serve() -> dict[str, float]:
         view, _ = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
         floor = _floor(workspace, np.ascontiguousarray(view.index.vectors))
         asked = [one.question for one in questions("hotpotqa")[: 3 * ASKED]]
-        with _Server(workspace.settings) as server:
+        with Server(workspace.settings) as server:
             client = httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
             doors: dict[str, Callable[[str], Any]] = {
                 "floor": floor,
@@ -106,13 +106,13 @@ def _in_turn(doors: dict[str, Callable[[str], Any]], asked: Sequence[str]) -> di
     return times
 
 
-class _Server:
+class Server:
     """A real `vouch serve` process over a workspace."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def __enter__(self) -> _Server:
+    def __enter__(self) -> Server:
         settings = self._settings
         command = [str(Path(sys.executable).parent / "vouch"), "--json", "--home", str(settings.home), "--workspace"]
         command += [settings.workspace, "serve", "--port", "18765"]

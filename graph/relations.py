@@ -17,6 +17,8 @@ from kernel.records import ChunkDraft, Fact, Link, Mention, MentionKind, Relatio
 SUPERSEDES, REVOKES, AMENDS = "supersedes", "revokes", "amends"
 STATUS, ALIAS, LINKS_TO = "has status", "alias", "links to"
 REPLACING = (SUPERSEDES, REVOKES, AMENDS)
+NOTABLE = (*REPLACING, STATUS, ALIAS)
+"""Relations that say how a document stands, or what else a thing is called."""
 
 _VERBS = {
     "supersede": SUPERSEDES,

@@ -8,57 +8,41 @@ entities together; the beam is a truncation of the push method of Andersen, Chun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-ABOUT = np.uint8(2)
-"""The bit of a link's kind that says that the passage is about the entity, not only names it."""
+Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """A bipartite graph in compressed rows, both ways, and which of it may be walked.
+class Links(Protocol):
+    """The bipartite graph of passages and entities as one reader may walk it.
 
-    `passage_entity[passage_ptr[p]:passage_ptr[p + 1]]` are the entities of passage p, `entity_passage` the reverse;
-    `*_open` says of each link whether it may be used; `is_title` of each entity's link, whether that passage is about
-    the entity. `weight` is the rarity of each entity, `degree` its number of open links. `passage_key` orders passages
-    where their mass is the same; the links of an entity come in that order too.
+    `weight` is the rarity of each entity, `degree` the number of its links; `passage_key` and `entity_key` order nodes
+    whose mass is the same, so that how nodes are numbered cannot be felt.
     """
 
-    passage_ptr: NDArray[np.int64]
-    passage_entity: NDArray[np.int32]
-    passage_kind: NDArray[np.uint8]
-    passage_open: NDArray[np.bool_]
-    entity_ptr: NDArray[np.int64]
-    entity_passage: NDArray[np.int32]
-    entity_open: NDArray[np.bool_]
-    is_title: NDArray[np.bool_]
-    weight: NDArray[np.float32]
-    degree: NDArray[np.int32]
-    passage_key: NDArray[np.uint64]
+    @property
+    def weight(self) -> NDArray[np.float32]: ...
+    @property
+    def degree(self) -> NDArray[np.int32]: ...
+    @property
+    def passage_key(self) -> NDArray[np.uint64]: ...
+    @property
+    def entity_key(self) -> NDArray[np.uint64]: ...
 
-    def entities_in(self, passages: Ints) -> tuple[Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]:
-        """Of each usable link of `passages`: its passage's place in `passages`, the entity, whether the passage is
-        about the entity, and whether its text names it."""
-        owner, slots = gather(self.passage_ptr, passages)
-        usable = self.passage_open[slots]
-        owner, slots = owner[usable], slots[usable]
-        kind = self.passage_kind[slots]
-        return owner, self.passage_entity[slots].astype(np.int64), (kind & ABOUT) > 0, (kind & ~ABOUT) > 0
+    def entities_in(self, passages: Ints) -> tuple[Ints, Ints, Bools, Bools]:
+        """Of each link of `passages`: its passage's place in `passages`, the entity, whether the passage is about the
+        entity, and whether its text names it."""
+        ...
 
-    def passages_of(self, entities: Ints, most: int | None = None) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-        """Of each usable link of `entities`, at most the first `most` of each: the entity's place in `entities`, the
-        passage, and whether the passage is about the entity."""
-        owner, slots = gather(self.entity_ptr, entities)
-        usable = self.entity_open[slots]
-        owner, slots = owner[usable], slots[usable]
-        if most is not None:
-            owner, slots = _first(owner, slots, most)
-        return owner, self.entity_passage[slots].astype(np.int64), self.is_title[slots]
+    def passages_of(self, entities: Ints, most: int | None = None) -> tuple[Ints, Ints, Bools]:
+        """Of each link of `entities`, at most `most` of each, those of the lowest passage keys: the entity's place in
+        `entities`, the passage, and whether the passage is about the entity."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +150,7 @@ def to_entities(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     share = links.weight[entity].astype(np.float64)
     total = np.bincount(owner, weights=share, minlength=len(mass.nodes))
     values = mass.values[owner] * share / total[owner]
-    return Mass.of(entity, values, settings.beam, size=len(links.degree))
+    return Mass.of(entity, values, settings.beam, links.entity_key, len(links.degree))
 
 
 def to_passages(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
@@ -180,25 +164,27 @@ def to_passages(links: Links, mass: Mass, settings: WalkSettings) -> Mass:
     return Mass.of(passage, values, settings.beam, links.passage_key, len(links.passage_key))
 
 
-def _first(owner: Ints, slots: Ints, most: int) -> tuple[Ints, Ints]:
-    """At most `most` links of each owner. Counted after hidden links are gone, so that those cannot be felt."""
-    if not len(owner):
-        return owner, slots
-    begins = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-    place = np.arange(len(owner)) - np.repeat(begins, np.diff(np.append(begins, len(owner))))
-    return owner[place < most], slots[place < most]
-
-
 def _shares(titles: Floats, others: Floats, title_share: float) -> tuple[Floats, Floats]:
     """What one titled passage and one other passage of each entity get of its mass."""
     to_titles = np.where(titles == 0, 0.0, np.where(others == 0, 1.0, title_share))
     return to_titles / np.maximum(titles, 1), (1 - to_titles) / np.maximum(others, 1)
 
 
-def gather(ptr: NDArray[np.int64], nodes: Ints) -> tuple[Ints, Ints]:
-    """Of each link of `nodes`, its node's place in `nodes`, and its slot."""
+def gather(ptr: NDArray[np.int64], nodes: Ints, most: int | None = None) -> tuple[Ints, Ints]:
+    """Of each link of `nodes`, at most the first `most` of each, its node's place in `nodes`, and its slot."""
     starts = ptr[nodes]
     lengths = ptr[nodes + 1] - starts
+    if most is not None:
+        lengths = np.minimum(lengths, most)
     owner = np.repeat(np.arange(len(nodes), dtype=np.int64), lengths)
     offsets = np.arange(len(owner), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return owner, np.repeat(starts, lengths) + offsets
+
+
+def first_of(owner: Ints, most: int) -> Bools:
+    """Of values in the order of their owners, which ones are among the first `most` of their owner."""
+    if not len(owner):
+        return np.zeros(0, np.bool_)
+    begins = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+    found: Bools = np.arange(len(owner)) - np.repeat(begins, np.diff(np.append(begins, len(owner)))) < most
+    return found

@@ -14,7 +14,7 @@ from graph.names import STOPWORDS
 _WORDS = re.compile(r"\w+(?:[-./]\w*\d\w*)*")
 _PARTS = re.compile(r"[^\W_]+")
 _MARKUP = re.compile(r"\]\([^)\s]*\)|</?[A-Za-z!][^<>]{0,300}>|https?://\S+")
-_stemmer = Stemmer.Stemmer("english", 100_000)
+_stemmer = Stemmer.Stemmer("english", 0)
 
 
 def fold(text: str) -> str:
@@ -31,9 +31,10 @@ _SPELLINGS = re.compile(
 _AMERICAN = {"is": "iz", "ys": "yz", "our": "or", "ence": "ense", "tre": "ter"}
 
 
-def _stems(found: list[str]) -> list[str]:
-    """Stems after British spellings are made American, alike in documents and questions: licence is license."""
-    return list(_stemmer.stemWords([_SPELLINGS.sub(lambda m: _AMERICAN[m.group()], word) for word in found]))
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """The stem of a folded word. British spellings are made American first, in documents and questions alike."""
+    return str(_stemmer.stemWord(_SPELLINGS.sub(lambda m: _AMERICAN[m.group()], word)))
 
 
 def terms(text: str) -> list[str]:
@@ -47,7 +48,7 @@ def terms(text: str) -> list[str]:
         found += pieces
         if len(pieces) > 1:
             found.append(word)
-    return _stems(found)
+    return [stem(word) for word in found]
 
 
 def words(text: str) -> list[str]:
@@ -58,7 +59,7 @@ def words(text: str) -> list[str]:
 def content_terms(text: str) -> list[str]:
     """The index terms of `text` without the words that carry no meaning of their own."""
     kept = [word for word in words(text) if word not in STOPWORDS]
-    return _stems(kept)
+    return [stem(word) for word in kept]
 
 
 def plain(text: str) -> str:

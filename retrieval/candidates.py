@@ -11,7 +11,7 @@ from graph.walk import Mass, Steps, WalkSettings, steps_from_entities, steps_fro
 from retrieval.decompose import target_of
 from retrieval.dense import DenseIndex
 from retrieval.features import Candidates
-from retrieval.lexical import bm25, strongest
+from retrieval.lexical import Lexical, question_terms
 from retrieval.question import Asked, named_in
 from retrieval.view import View
 
@@ -21,22 +21,22 @@ SEEDS = 16
 BRIDGE_ANCHORS = 4
 BRIDGED_EACH = 2
 BRIDGED = 24
+BRIDGED_FROM = 1024
+"""Passages about one named thing that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
     """What a question's words alone lead to: all that can be found before its vector is known.
 
-    `lexical` is BM25 of every chunk, `aimed` that of the words which say what is asked for; `*_rarity` the idf of their
-    terms; `worded` the best chunks by `lexical`; `steps` the walk from the entities that the question names.
+    `aimed` are the terms that say what is asked for; `worded` the best chunks by BM25; `steps` the walk from the
+    entities that the question names.
     """
 
     text: str
     entities: Mass
-    lexical: NDArray[np.float32]
-    rarity: dict[str, float]
-    aimed: NDArray[np.float32]
-    aimed_rarity: dict[str, float]
+    lexical: Lexical
+    aimed: tuple[str, ...]
     worded: NDArray[np.int64]
     steps: tuple[tuple[int, Mass], ...]
 
@@ -44,19 +44,15 @@ class Wording:
 def search_words(view: View, text: str, each: int) -> Wording:
     """Everything that needs the words of a question and not its vector."""
     entities = named_in(view, text)
-    lexical, rarity = bm25(view, text)
-    target = target_of(text)
-    aimed, aimed_rarity = (lexical, rarity) if target == text else bm25(view, target)
+    lexical = Lexical(view, text)
     rare = view.links.weight[entities.nodes].astype(np.float64) ** 1.5 * entities.values
     seeds = Mass(entities.nodes, rare / max(float(rare.sum()), 1e-12))
     return Wording(
         text=text,
         entities=entities,
         lexical=lexical,
-        rarity=rarity,
-        aimed=aimed,
-        aimed_rarity=aimed_rarity,
-        worded=strongest(lexical, each, view.index.key),
+        aimed=tuple(question_terms(target_of(text))),
+        worded=lexical.best(each),
         steps=steps_from_entities(view.links, seeds, WalkSettings()),
     )
 
@@ -68,7 +64,8 @@ def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wordin
     by_walk = [_best(view, mass)[:each] for mass in walked]
     places = np.unique(np.concatenate([near, wording.worded, *by_walk]))
     anchors = _anchors(dense, asked, wording.lexical, places, view.index.key)
-    places = np.union1d(places, bridges(view, dense, asked, anchors, wording.aimed))
+    places = np.union1d(places, bridges(view, dense, asked, anchors, wording))
+    lexical, coverage = wording.lexical.at(places)
     top = np.zeros(len(places))
     for mass in walked:
         found = np.isin(places, mass.nodes)
@@ -76,16 +73,16 @@ def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wordin
     return Candidates(
         places=places,
         dense=np.round((dense.vectors[places] @ asked.vector).astype(np.float64), 6),
-        lexical=wording.lexical[places].astype(np.float64),
+        lexical=lexical,
         walk=top,
-        coverage=_coverage(view, wording.rarity, places),
-        target=_coverage(view, wording.aimed_rarity, places),
-        rarity=wording.rarity,
+        coverage=coverage,
+        target=wording.lexical.at(places, wording.aimed)[1],
+        rarity=wording.lexical.rarity,
     )
 
 
 def bridges(
-    view: View, dense: DenseIndex, asked: Asked, anchors: NDArray[np.int64], aimed: NDArray[np.float32]
+    view: View, dense: DenseIndex, asked: Asked, anchors: NDArray[np.int64], wording: Wording
 ) -> NDArray[np.int64]:
     """Passages of the documents that the anchors name, the BRIDGED_EACH of each that best hold what is asked for.
 
@@ -93,13 +90,13 @@ def bridges(
     """
     index = view.index
     _, entity, _, is_named = view.links.entities_in(anchors)
-    _, places, is_title = view.links.passages_of(np.unique(entity[is_named]))
+    _, places, is_title = view.links.passages_of(np.unique(entity[is_named]), BRIDGED_FROM)
     places = np.unique(places[is_title])
     places = places[~np.isin(index.document_id[places], index.document_id[anchors])]
     if not len(places):
         return places
-    scale = max(float(aimed.max(initial=0.0)), 1e-9)
-    score = np.round(aimed[places] / scale + dense.vectors[places] @ asked.vector, 6)
+    aimed = wording.lexical.at(places, wording.aimed)[0]
+    score = np.round(aimed / max(float(aimed.max(initial=0.0)), 1e-9) + dense.vectors[places] @ asked.vector, 6)
     order = np.lexsort((index.key[places], -score, index.document_id[places]))
     places, score = places[order], score[order]
     document = index.document_id[places]
@@ -112,13 +109,13 @@ def bridges(
 def _anchors(
     dense: DenseIndex,
     asked: Asked,
-    lexical: NDArray[np.float32],
+    wording: Lexical,
     places: NDArray[np.int64],
     key: NDArray[np.uint64],
 ) -> NDArray[np.int64]:
     """The few candidates that are nearest to the question in words and meaning together."""
-    scale = max(float(lexical[places].max(initial=0.0)), 1e-9)
-    score = np.round(dense.vectors[places] @ asked.vector + lexical[places] / scale, 6)
+    lexical = wording.at(places)[0]
+    score = np.round(dense.vectors[places] @ asked.vector + lexical / max(float(lexical.max(initial=0.0)), 1e-9), 6)
     return places[np.lexsort((key[places], -score))][:BRIDGE_ANCHORS]
 
 
@@ -137,18 +134,9 @@ def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[
 
 
 def _passage_seeds(
-    near: NDArray[np.int64], cosine: NDArray[np.float32], lexical: NDArray[np.float32], worded: NDArray[np.int64]
+    near: NDArray[np.int64], cosine: NDArray[np.float32], wording: Lexical, worded: NDArray[np.int64]
 ) -> Mass:
-    scale = max(float(lexical[worded].max(initial=0.0)), 1e-9)
-    values = [np.maximum(cosine, 0).astype(np.float64) ** 4, (lexical[worded] / scale).astype(np.float64) ** 4 / 4]
+    lexical = wording.at(worded)[0]
+    scale = max(float(lexical.max(initial=0.0)), 1e-9)
+    values = [np.maximum(cosine, 0).astype(np.float64) ** 4, (lexical / scale) ** 4 / 4]
     return Mass.of(np.concatenate([near, worded]), np.concatenate(values))
-
-
-def _coverage(view: View, rarity: dict[str, float], places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share of the question's terms, by rarity, that each passage holds."""
-    held = np.zeros(len(places))
-    for term, idf in rarity.items():
-        chunk, _ = view.index.postings(term)
-        spot = np.minimum(np.searchsorted(chunk, places), len(chunk) - 1)
-        held += idf * (chunk[spot] == places)
-    return held / max(sum(rarity.values()), 1e-9)

@@ -15,7 +15,6 @@ from graph.export import EntityGraph, Stated
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import LiveState, Principal
 from kernel.storage.corpus import Corpus
-from retrieval.index import find
 from retrieval.library import Library
 from retrieval.standing import aliases
 from retrieval.view import View
@@ -107,7 +106,7 @@ class EntityBrowser:
         ]
         relations = [
             Stated(index.name(s), index.name(p), index.name(o), index.chunk_name(place), start, end)
-            for place, s, p, o, start, end in index.edges[view.edges].tolist()
+            for place, s, p, o, start, end in view.edges.tolist()
         ]
         return EntityGraph(sorted(mentions), sorted(relations, key=lambda one: (one.chunk_id, one.start, one.subject)))
 
@@ -130,7 +129,7 @@ class EntityBrowser:
 
 def entity_id(view: View, node: int) -> str:
     """The public id of an entity: it follows from its name alone."""
-    return f"ent_{int(view.index.entities[node]):016x}"
+    return f"ent_{int(view.index.entity_key[node]):016x}"
 
 
 def _entity(view: View, node: int) -> dict[str, Any]:
@@ -142,24 +141,20 @@ def _node(view: View, public_id: str) -> int:
         value = int(public_id.removeprefix("ent_"), 16)
     except ValueError as error:
         raise InvalidInput(f"{public_id!r} is not an entity id; they begin with ent_") from error
-    node = find(view.index.entities, value) if 0 <= value < 2**64 else None
+    node = view.index.number(value) if 0 <= value < 2**64 else None
     if node is None or (view.links.degree[node] == 0 and not len(_edges(view, node))):
         raise NotFound(f"no entity {public_id}")
     return node
 
 
 def _edges(view: View, node: int) -> list[list[int]]:
-    index = view.index
-    numbers = np.unique(index.edge_of[int(index.edge_ptr[node]) : int(index.edge_ptr[node + 1])])
-    rows = index.edges[numbers]
-    edges: list[list[int]] = rows[view.mask[rows[:, 0]]].tolist()
-    return edges[:MOST_LINKS]
+    edges: list[list[int]] = view.edges_of(node)[:MOST_LINKS].tolist()
+    return edges
 
 
 def _chunks_of(view: View, node: int) -> list[int]:
-    _, places, title = view.links.passages_of(np.array([node]))
-    ordered: list[int] = places[np.argsort(~title, kind="stable")].tolist()
-    return ordered
+    places: list[int] = view.links.passages_of(np.array([node]))[1].tolist()
+    return places
 
 
 def _entities_of(view: View, place: int) -> list[int]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from kernel.records import LiveState, Principal
-from kernel.storage.corpus import Corpus
+from kernel.storage.corpus import Corpus, IndexRow
 from kernel.storage.snapshots import Snapshots
-from retrieval.build import Additions, empty_index, extend
+from retrieval.build import Additions, addition
 from retrieval.dense import DenseIndex
 from retrieval.index import Index
 from retrieval.shelf import Shelf
 from retrieval.view import View, view_of
 
 VIEWS = 16
+STEP = 25_000
+"""Chunks that are read and indexed at a time."""
+
+Progress = Callable[[int], None]
+"""Told how many chunks are indexed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +37,11 @@ class Opened:
 class Library:
     """Gives, for a snapshot and a principal, the view to search in. Rebuilds what it lacks from the store."""
 
-    def __init__(self, corpus: Corpus, snapshots: Snapshots, shelf: Shelf, dimension: int) -> None:
+    def __init__(self, corpus: Corpus, snapshots: Snapshots, shelf: Shelf, *, exact: bool = False) -> None:
         self._corpus = corpus
         self._snapshots = snapshots
         self._shelf = shelf
-        self._dimension = dimension
+        self._exact = exact
         self._lock = threading.Lock()
         self._building = threading.Lock()
         self._opened: Opened | None = None
@@ -50,8 +56,9 @@ class Library:
             if known is not None:
                 self._views.move_to_end(key)
                 return known[1], opened.dense
+            base = next((view for old, (_, view) in reversed(self._views.items()) if old[2] == principal.groups), None)
         visible = np.array(self._snapshots.visible_revisions(state.snapshot, principal), np.int64)
-        view = view_of(opened.index, visible)
+        view = view_of(opened.index, visible, base)
         with self._lock:
             self._views[key] = (opened, view)
             while len(self._views) > VIEWS:
@@ -59,66 +66,70 @@ class Library:
         return view, opened.dense
 
     def reach(self, last_chunk: int) -> Opened:
-        """The index as far as chunk `last_chunk` at least: the open one, one from the shelf, or one built further."""
+        """The index as far as chunk `last_chunk` at least: the open one, the one on the shelf, or one built further."""
         opened = self._opened
         if opened is None or opened.index.last_chunk < last_chunk:
             with self._building:
                 opened = self._opened
                 if opened is None or opened.index.last_chunk < last_chunk:
-                    opened = self._opened = self._open(opened.index if opened else None, last_chunk)
+                    stored = self._shelf.open(opened.index if opened else None)
+                    if stored is None or stored.last_chunk < last_chunk:
+                        stored = self._updated()
+                    opened = self._open(stored)
         return opened
 
-    def update(self) -> Index:
-        """Index every chunk that the store holds and put the index on the shelf, for all processes to open."""
+    def update(self, progress: Progress = lambda _: None) -> Index:
+        """Index every chunk that the store holds, on the shelf, for all processes to open."""
         with self._building:
-            known = self._opened.index if self._opened else self._stored()
-            index = self._extended(known)
-            if self._opened is None or index is not self._opened.index:
-                self._opened = Opened(index, DenseIndex(index))
-            self._shelf.put(index)
-        return index
+            return self._open(self._updated(progress)).index
 
-    def rebuild(self) -> Index:
-        """Build an index anew from the store alone and put it in the place of all others; questions go on meanwhile."""
-        with self._building:
-            index = self._extended(empty_index(self._dimension))
-            self._shelf.drop()
-            self._shelf.put(index)
-            self._opened = Opened(index, DenseIndex(index))
-            with self._lock:
-                self._views.clear()
-        return index
+    def rebuild(self, progress: Progress = lambda _: None) -> Index:
+        """Build an index anew from the store alone and put it in the place of any other; questions go on meanwhile."""
+        with self._building, self._shelf.lock():
+            index = self._extended(self._shelf.begin(), progress)
+            self._shelf.adopt(index)
+            return self._open(index).index
 
-    def _open(self, index: Index | None, last_chunk: int) -> Opened:
-        stored = self._shelf.newest()
-        if stored is not None and (index is None or stored.last_chunk > index.last_chunk):
-            index = stored
-        index = index or empty_index(self._dimension)
-        if index.last_chunk < last_chunk:
-            index = self._extended(index)
-        return Opened(index, DenseIndex(index))
-
-    def _stored(self) -> Index:
-        return self._shelf.newest() or empty_index(self._dimension)
-
-    def _extended(self, index: Index) -> Index:
-        after = index.last_chunk
-        rows = list(self._corpus.index_rows(after))
-        if not rows:
+    def _updated(self, progress: Progress = lambda _: None) -> Index:
+        with self._shelf.lock():
+            index = self._shelf.open(self._opened.index if self._opened else None)
+            if index is not None:
+                return self._extended(index, progress)
+            index = self._extended(self._shelf.begin(), progress)
+            self._shelf.adopt(index)
             return index
-        last = rows[-1].chunk_id
-        mentions = [mention for mention in self._corpus.mentions(after) if mention[0] <= last]
-        relations = [relation for relation in self._corpus.relations(after) if relation[0] <= last]
-        ids = {m[1] for m in mentions} | {i for r in relations for i in (r[1], r[3])}
-        names = self._corpus.entity_names(sorted(ids))
-        return extend(
-            index,
-            Additions(
-                rows,
-                [(chunk, names[entity], title) for chunk, entity, title in mentions],
-                [
-                    (chunk, names[s], predicate, names[o], start, end)
-                    for chunk, s, predicate, o, start, end in relations
-                ],
-            ),
+
+    def _open(self, index: Index) -> Opened:
+        if self._opened is None or self._opened.index is not index:
+            self._opened = Opened(index, DenseIndex(index, exact=self._exact))
+        return self._opened
+
+    def _extended(self, index: Index, progress: Progress) -> Index:
+        for rows in _parts(self._corpus.index_rows(index.last_chunk)):
+            index = self._shelf.append(index, addition(index, self._additions(rows)))
+            progress(len(index))
+        return self._shelf.finish(index)
+
+    def _additions(self, rows: list[IndexRow]) -> Additions:
+        after, last = rows[0].chunk_id - 1, rows[-1].chunk_id
+        mentions = self._corpus.mentions(after, last)
+        relations = self._corpus.relations(after, last)
+        names = self._corpus.entity_names(
+            sorted({m[1] for m in mentions} | {i for r in relations for i in (r[1], r[3])})
         )
+        return Additions(
+            rows,
+            [(chunk, names[entity], title) for chunk, entity, title in mentions],
+            [(chunk, names[s], predicate, names[o], start, end) for chunk, s, predicate, o, start, end in relations],
+        )
+
+
+def _parts(rows: Iterator[IndexRow]) -> Iterator[list[IndexRow]]:
+    part: list[IndexRow] = []
+    for row in rows:
+        part.append(row)
+        if len(part) == STEP:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -44,4 +44,8 @@ def entities_of(view: View, place: int) -> set[int]:
 
 def _rarest(view: View, entities: set[int]) -> int | None:
     """Of some entities the rarest; of equally rare ones the one whose key hashes lowest."""
-    return max(entities, key=lambda entity: (float(view.links.weight[entity]), -entity), default=None)
+    return max(
+        entities,
+        key=lambda entity: (float(view.links.weight[entity]), -int(view.links.entity_key[entity])),
+        default=None,
+    )

@@ -64,13 +64,15 @@ def named_in(view: View, text: str) -> Mass:
 def _known(view: View, keys: set[str]) -> dict[str, int]:
     """The entities among `keys` that a visible passage holds, by key."""
     wanted = sorted(keys)
-    entities = view.index.entities
-    if not wanted or not len(entities):
+    if not wanted:
         return {}
     hashes = np.array([term_hash(key) for key in wanted], np.uint64)
-    places = np.minimum(np.searchsorted(entities, hashes), len(entities) - 1)
-    there = (entities[places] == hashes) & (view.links.degree[places] > 0)
-    return {wanted[i]: int(places[i]) for i in np.flatnonzero(there).tolist()}
+    numbers = view.index.numbers(hashes)
+    return {key: number for key, number in zip(wanted, numbers.tolist(), strict=True) if _visible(view, number)}
+
+
+def _visible(view: View, number: int) -> bool:
+    return number >= 0 and int(view.links.degree[number]) > 0
 
 
 def _raise(weights: dict[int, float], node: int, weight: float) -> None:

@@ -105,7 +105,7 @@ class Searcher:
                 (view.index.chunk_name(place), score)
                 for place, score in zip(ranking.places.tolist(), ranking.scores.tolist(), strict=True)
             ),
-            entities=tuple(view.index.name(node) for node in asked.entities.nodes.tolist()),
+            entities=tuple(sorted(view.index.name(node) for node in asked.entities.nodes.tolist())),
             rarity=candidates.rarity,
             view=view,
             places=tuple(shown),

@@ -5,10 +5,10 @@ Only relations that a visible chunk states count, so a notice never gives away a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graph.relations import ALIAS, AMENDS, REVOKES, STATUS, SUPERSEDES
-from retrieval.index import find
 from retrieval.view import View
 
 KINDS = {SUPERSEDES: "superseded", REVOKES: "revoked", AMENDS: "amended"}
@@ -30,20 +30,20 @@ class Standing:
 def standing_of(view: View, place: int) -> tuple[Standing, ...]:
     """What visible chunks say of the standing of the document at `place`, one statement a kind."""
     index = view.index
-    title = find(index.entities, int(index.title[place]))
+    title = index.number(int(index.title[place]))
     if title is None:
         return ()
     names = {title, *aliases(view, title)}
     found: dict[str, Standing] = {}
-    for name in sorted(names):
-        for edge in view.notable.get(name, ()):
+    for name in sorted(names, key=lambda name: int(index.entity_key[name])):
+        for edge in view.edges_of(name, notable=True).tolist():
             made = _standing(view, place, names, edge)
             if made is not None:
                 found.setdefault(made.kind, made)
     return tuple(found[kind] for kind in sorted(found))
 
 
-def _standing(view: View, place: int, names: set[int], edge: tuple[int, ...]) -> Standing | None:
+def _standing(view: View, place: int, names: set[int], edge: Sequence[int]) -> Standing | None:
     index = view.index
     where, subject, predicate, thing, start, end = edge
     word = index.name(predicate)
@@ -57,6 +57,9 @@ def _standing(view: View, place: int, names: set[int], edge: tuple[int, ...]) ->
 
 def aliases(view: View, entity: int) -> list[int]:
     """Entities that a visible chunk calls another name of this one."""
-    alias = view.index.entity(ALIAS)
-    rows = [row for row in view.notable.get(entity, ()) if row[2] == alias]
-    return sorted({end for row in rows for end in (row[1], row[3])} - {entity})
+    rows = view.edges_of(entity, notable=True)
+    if not len(rows):
+        return []
+    rows = rows[rows[:, 2] == view.index.entity(ALIAS)]
+    others = {end for row in rows.tolist() for end in (row[1], row[3])} - {entity}
+    return sorted(others, key=lambda other: int(view.index.entity_key[other]))

@@ -15,6 +15,9 @@ from kernel.storage.database import Database
 from kernel.storage.rows import parts, stream
 from kernel.storage.schema import chunk, document, entity, mention, relation, revision, source
 
+LAST = 2**63 - 1
+"""A row id that no row is above."""
+
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
@@ -65,16 +68,19 @@ class Corpus:
                 np.frombuffer(row.signature, dtype="<u4"),
             )
 
-    def mentions(self, after: int) -> list[tuple[int, int, bool]]:
-        """`(chunk, entity, is title)` row ids of every mention in chunks above `after`."""
-        query = select(mention.c.chunk_id, mention.c.entity_id, mention.c.kind).where(mention.c.chunk_id > after)
+    def mentions(self, after: int, last: int = LAST) -> list[tuple[int, int, bool]]:
+        """`(chunk, entity, is title)` row ids of every mention in chunks above `after`, up to `last`."""
+        query = select(mention.c.chunk_id, mention.c.entity_id, mention.c.kind)
+        query = query.where(mention.c.chunk_id > after, mention.c.chunk_id <= last)
         with self._database.read() as connection:
             return [(row[0], row[1], row[2] == MentionKind.TITLE) for row in connection.execute(query)]
 
-    def relations(self, after: int) -> list[tuple[int, int, str, int, int, int]]:
-        """`(chunk, subject, predicate, object, start, end)` of relations in chunks above `after`, in stored order."""
+    def relations(self, after: int, last: int = LAST) -> list[tuple[int, int, str, int, int, int]]:
+        """`(chunk, subject, predicate, object, start, end)` of relations in chunks above `after`, up to `last`, in
+        stored order."""
         columns = (relation.c.chunk_id, relation.c.subject_id, relation.c.predicate, relation.c.object_id)
-        query = select(*columns, relation.c.start, relation.c.end).where(relation.c.chunk_id > after)
+        query = select(*columns, relation.c.start, relation.c.end)
+        query = query.where(relation.c.chunk_id > after, relation.c.chunk_id <= last)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(relation.c.id))
             return [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in rows]

@@ -300,8 +300,8 @@ def test_a_fault_is_named_mended_by_reindex_and_a_lost_source_is_left_alone(empt
     file.write_text("# Badges\n\nA lost badge costs 15 euros.\n")
     empty.json("ingest", file)
     assert empty.json("verify") == {"ok": True, "faults": []}
-    (index,) = (empty.home / "workspaces" / "default" / "index").glob("[0-9]*")
-    array = next(path for path in sorted(index.glob("*.npy")) if path.stat().st_size > 200)
+    index = empty.home / "workspaces" / "default" / "index"
+    array = next(path for path in sorted(index.glob("*/columns/*")) if path.stat().st_size > 200)
     array.write_bytes(array.read_bytes()[:-1] + bytes([array.read_bytes()[-1] ^ 1]))
     found = empty.json("verify", code=1)
     assert found["ok"] is False

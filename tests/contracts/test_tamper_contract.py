@@ -95,19 +95,23 @@ def test_a_missing_answer_is_named(made: FastWorkspace) -> None:
     assert any("a record is missing" in fault for fault in faults(made))
 
 
-@pytest.mark.parametrize("name", ["vectors.npy", "post_tf.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["columns/vectors", "runs/*/terms.3.npy", "manifest.json"])
 def test_a_changed_index_file_is_named(made: FastWorkspace, name: str) -> None:
     path = sorted((made.settings.workspace_folder / "index").glob(f"*/{name}"))[-1]
     data = bytearray(path.read_bytes())
     data[len(data) - 40] ^= 1
     path.write_bytes(bytes(data))
-    assert [fault for fault in faults(made) if path.parent.name in fault]
+    assert [fault for fault in faults(made) if volume(made) in fault]
 
 
 def test_a_missing_index_file_is_named(made: FastWorkspace) -> None:
-    path = sorted((made.settings.workspace_folder / "index").glob("*/vectors.npy"))[-1]
+    path = sorted((made.settings.workspace_folder / "index").glob("*/columns/vectors"))[-1]
     path.unlink()
-    assert [fault for fault in faults(made) if path.parent.name in fault]
+    assert [fault for fault in faults(made) if volume(made) in fault]
+
+
+def volume(made: FastWorkspace) -> str:
+    return (made.settings.workspace_folder / "index" / "current").read_text()
 
 
 @pytest.mark.parametrize("column", ["documents", "parent", "number"])

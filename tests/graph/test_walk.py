@@ -9,10 +9,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from graph.walk import Links, Mass, WalkSettings, personalised_pagerank
+from graph.walk import Mass, WalkSettings, personalised_pagerank
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 WIDE = WalkSettings(damping=0.6, rounds=3, beam=10_000, hub=10_000, title_share=0.5)
+
+
+class ToyLinks:
+    """`graph.walk.Links` read straight from the matrices."""
+
+    def __init__(self, toy: Toy) -> None:
+        self._usable, self._title = toy.linked & toy.open, toy.title
+        self.weight = toy.weight
+        self.degree = self._usable.sum(axis=0).astype(np.int32)
+        self.passage_key = np.arange(toy.linked.shape[0], dtype=np.uint64)
+        self.entity_key = np.arange(toy.linked.shape[1], dtype=np.uint64)
+
+    def entities_in(self, passages: Ints) -> tuple[Ints, Ints, NDArray[np.bool_], NDArray[np.bool_]]:
+        owner, entity = np.nonzero(self._usable[passages])
+        title = self._title[passages[owner], entity]
+        return owner, entity, title, ~title
+
+    def passages_of(self, entities: Ints, most: int | None = None) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        pairs = []
+        for owner, entity in enumerate(entities.tolist()):
+            held = np.flatnonzero(self._usable[:, entity])
+            held = held[np.argsort(~self._title[held, entity], kind="stable")][:most]
+            pairs += [(owner, int(passage)) for passage in held]
+        owners, passages = np.array(pairs, np.int64).reshape(-1, 2).T
+        return owners, passages, self._title[passages, entities[owners]]
 
 
 @dataclass(frozen=True)
@@ -30,23 +56,8 @@ class Toy:
 
         return Toy(moved(self.linked), moved(self.open), moved(self.title), self.weight[entities])
 
-    def links(self) -> Links:
-        passage, entity = np.nonzero(self.linked)
-        entity_t, passage_t = np.nonzero(self.linked.T)
-        passages, entities = self.linked.shape
-        return Links(
-            passage_ptr=np.searchsorted(passage, np.arange(passages + 1)).astype(np.int64),
-            passage_entity=entity.astype(np.int32),
-            passage_kind=np.where(self.title[passage, entity], 3, 1).astype(np.uint8),
-            passage_open=self.open[passage, entity],
-            entity_ptr=np.searchsorted(entity_t, np.arange(entities + 1)).astype(np.int64),
-            entity_passage=passage_t.astype(np.int32),
-            entity_open=self.open[passage_t, entity_t],
-            is_title=self.title[passage_t, entity_t],
-            weight=self.weight,
-            degree=(self.linked & self.open).sum(axis=0).astype(np.int32),
-            passage_key=np.arange(passages, dtype=np.uint64),
-        )
+    def links(self) -> ToyLinks:
+        return ToyLinks(self)
 
     def matrices(self, share: float) -> tuple[Floats, Floats]:
         """How a passage shares among its open entities, by weight; and an entity among titles and others."""

@@ -7,19 +7,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ingest.similar import signature
 from kernel.storage.corpus import IndexRow
+from retrieval import build, lexical
+from retrieval import dense as dense_module
+from retrieval import shelf as shelf_module
 from retrieval.analysis import content_terms, plain, terms
-from retrieval.build import Additions, empty_index, extend
+from retrieval.build import Additions, addition
 from retrieval.dense import DenseIndex
-from retrieval.index import Index
-from retrieval.lexical import K1, B, bm25, question_terms, strongest
+from retrieval.index import Index, empty_index, grown
+from retrieval.lexical import K1, B, Lexical, question_terms
+from retrieval.shelf import Shelf
 from retrieval.view import View, view_of
 
 DIMENSION = 6
@@ -71,8 +78,12 @@ def additions(rows: Sequence[IndexRow], seed: int) -> Additions:
     return Additions(rows, mentions, relations)
 
 
+def extended(index: Index, new: Additions) -> Index:
+    return grown(index, addition(index, new)) if new.rows else index
+
+
 def built(rows: Sequence[IndexRow], seed: int = 0) -> Index:
-    return extend(empty_index(DIMENSION), additions(rows, seed))
+    return extended(empty_index(DIMENSION, "toy"), additions(rows, seed))
 
 
 def some_of(rows: Sequence[IndexRow], seed: int, share: float) -> NDArray[np.int64]:
@@ -106,16 +117,27 @@ def plain_bm25(rows: Sequence[IndexRow], visible: set[int], text: str) -> list[f
 
 
 @CASES
-@given(corpus, share, question)
-def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str) -> None:
+@given(corpus, share, question, st.integers(1, 6), st.sampled_from([0, 4096]))
+def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str, k: int, cheap: int) -> None:
+    """Also where every term has to prove that it can matter."""
     revisions = some_of(rows, 7, visible)
-    scores, rarity = bm25(view_of(built(rows), revisions), text)
-    np.testing.assert_allclose(scores, plain_bm25(rows, set(revisions.tolist()), text), rtol=2e-5, atol=1e-6)
-    assert set(rarity) <= set(question_terms(text))
-    best = strongest(scores, 5, built(rows).key)
-    assert np.all(scores[best] > 0)
-    assert len(best) == min(5, int((scores > 0).sum()))
-    assert scores[best].tolist() == sorted(scores[scores > 0].tolist(), reverse=True)[:5]
+    view = view_of(built(rows), revisions)
+    formula = np.array(plain_bm25(rows, set(revisions.tolist()), text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexical, "CHEAP", cheap)
+        found = Lexical(view, text)
+        best = found.best(k)
+    every = np.flatnonzero(view.mask)
+    scores = np.zeros(len(rows))
+    scores[every] = found.at(every)[0]
+    np.testing.assert_allclose(scores, formula, rtol=2e-5, atol=1e-6)
+    assert set(found.rarity) <= set(question_terms(text))
+    rounded = np.round(scores, 6)
+    order = np.lexsort((view.index.key, -rounded))
+    expected = order[rounded[order] > 0][:k]
+    assert rounded[best].tolist() == rounded[expected].tolist()
+    if len(set(rounded[rounded > 0].tolist())) == int((rounded > 0).sum()):
+        assert best.tolist() == expected.tolist()
 
 
 def nearest(view: View, vector: NDArray[np.float32], k: int) -> list[int]:
@@ -148,17 +170,72 @@ def test_equal_vectors_come_in_the_order_of_keys() -> None:
     assert places.tolist() == np.argsort(index.key)[:4].tolist()
 
 
+def seen(view: View) -> dict[str, object]:
+    """All that a view lets searching read, by names and not by numbers: what no way of growing may change."""
+    index, names = view.index, [view.index.chunk_name(place) for place in range(len(view.index))]
+    places, entities = np.arange(len(index)), np.arange(len(index.entity_key))
+    owner, entity, title, named = view.links.entities_in(places)
+    down = {(names[o], index.name(e), t, n) for o, e, t, n in zip(owner, entity, title, named, strict=True)}
+    ups = {}
+    for most in (None, 1, 3):
+        owner, place, title = view.links.passages_of(entities, most)
+        held: dict[str, list[tuple[str, bool]]] = {}
+        for one, other, about in zip(owner, place, title, strict=True):
+            held.setdefault(index.name(int(one)), []).append((names[int(other)], bool(about)))
+        ups[most] = held
+    edges = sorted((names[e[0]], *map(index.name, e[1:4]), *e[4:]) for e in view.edges.tolist())
+    notable = {}
+    for node in entities.tolist():
+        rows = view.edges_of(node, notable=True).tolist()
+        notable[index.name(node)] = [(names[e[0]], *map(index.name, e[1:4])) for e in rows]
+    return {
+        "down": down,
+        "links": len(owner),
+        "up": ups,
+        "degree": {index.name(int(e)): int(view.links.degree[e]) for e in entities if view.links.degree[e]},
+        "weight": {index.name(int(e)): float(view.links.weight[e]) for e in entities if view.links.degree[e]},
+        "edges": edges,
+        "notable": {name: found for name, found in notable.items() if found},
+        "postings": {
+            term: [(names[c], int(n)) for c, n in zip(*index.postings(term), strict=True)]
+            for term in sorted({term for word in VOCABULARY for term in terms(word)})
+        },
+        "length": (view.count, view.average_length, index.length.tolist()),
+    }
+
+
 @CASES
-@given(corpus, st.lists(st.integers(0, 25), max_size=5), st.integers(0, 1000))
-def test_grown_in_steps_is_built_at_once(rows: list[IndexRow], cuts: list[int], seed: int) -> None:
-    whole = built(rows, seed).arrays()
-    index = empty_index(DIMENSION)
+@given(corpus, st.lists(st.integers(0, 25), max_size=5), st.integers(0, 1000), share, share, st.booleans())
+def test_grown_in_steps_is_built_at_once(
+    rows: list[IndexRow], cuts: list[int], seed: int, before: float, now: float, scan: bool
+) -> None:
+    """In memory and on the shelf, whether older chunks are read or looked up for new titles; and a view made from an
+    older one, of whatever index, is one made anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "SCAN_FROM", 10**9 if scan else 0)
+        check_growth(rows, cuts, seed, before, now)
+
+
+def check_growth(rows: list[IndexRow], cuts: list[int], seed: int, before: float, now: float) -> None:
+    whole, revisions = built(rows, seed), some_of(rows, seed, now)
+    index, view = empty_index(DIMENSION, "toy"), None
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    for low, high in pairwise(bounds):
-        index = extend(index, additions(rows[low:high], seed))
-    for name, array in index.arrays().items():
-        assert array.dtype == whole[name].dtype, name
-        np.testing.assert_array_equal(array, whole[name], err_msg=name)
+    with TemporaryDirectory() as folder:
+        shelf = Shelf(Path(folder), "recipe", DIMENSION)
+        stored = shelf.begin()
+        shelf.adopt(stored)
+        for low, high in pairwise(bounds):
+            index = extended(index, additions(rows[low:high], seed))
+            if high > low:
+                stored = shelf.finish(shelf.append(stored, addition(stored, additions(rows[low:high], seed))))
+            view = view_of(index, some_of(rows[:high], seed + high, before), view)
+        opened = Shelf(Path(folder), "recipe", DIMENSION).open()
+        assert opened is not None
+        expected = seen(view_of(whole, revisions))
+        for one in (index, stored, opened):
+            assert seen(view_of(one, revisions)) == expected
+        assert seen(view_of(index, revisions, view)) == expected
+        assert shelf.faults() == []
 
 
 def test_a_title_is_known_wherever_it_is_worded() -> None:
@@ -170,10 +247,43 @@ def test_a_title_is_known_wherever_it_is_worded() -> None:
         index = empty_index(DIMENSION)
         for row in pair:
             key = (row.chunk_id, "harbour register", True)
-            index = extend(index, Additions([row], [key] if row.title.startswith("Harbour") else [], []))
+            index = extended(index, Additions([row], [key] if row.title.startswith("Harbour") else [], []))
         view = view_of(index, np.array(sorted({row.revision_id for row in pair}), np.int64))
         entity = index.entity("harbour register")
         assert entity is not None
         assert view.links.degree[entity] == 2
         hidden = view_of(index, np.array([names.revision_id], np.int64))
         assert hidden.links.degree[entity] == 0
+
+
+@pytest.mark.parametrize("visible", [1.0, 0.5, 0.001])
+def test_cells_find_what_exact_search_finds(visible: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Vectors in clusters, as text has them: of the ten nearest, cells find nearly all; exact search is exact."""
+    rng = np.random.default_rng(5)
+    middles = rng.normal(size=(60, 24))
+    vectors = middles[rng.integers(0, 60, 6000)] + 0.5 * rng.normal(size=(6000, 24))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    (row,) = rows_of(2, 1)
+    nothing = np.zeros((0, 24), np.float16)
+    rows = [
+        replace(row, chunk_id=n + 1, public_id=f"chk_{n}", revision_id=n, vector=v, sentence_vectors=nothing)
+        for n, v in enumerate(vectors)
+    ]
+    for module in (shelf_module, dense_module):
+        monkeypatch.setattr(module, "CELLS_FROM", 1000)
+    shelf = Shelf(tmp_path, "recipe", 24)
+    begun = shelf.begin()
+    shelf.adopt(begun)
+    shelf.finish(shelf.append(begun, addition(begun, Additions(rows, [], []))))
+    index = Shelf(tmp_path, "recipe", 24).open()
+    assert index is not None
+    assert index.runs[0].cells is not None
+    view = view_of(index, np.flatnonzero(rng.random(6000) < visible))
+    hits = []
+    for number in range(40):
+        exact = DenseIndex(index, exact=True).search(view, vectors[number], 10)[0].tolist()
+        found = DenseIndex(index).search(view, vectors[number], 10)[0].tolist()
+        assert exact == nearest(view, vectors[number], 10)
+        assert view.mask[found].all()
+        hits.append(len(set(found) & set(exact)) / max(len(exact), 1))
+    assert np.mean(hits) >= 0.95
