@@ -99,7 +99,11 @@ def side_by_side(kept: Mapping[str, Any], name: str) -> list[str]:
     heads = ["system", "R@2", "R@5", "R@10", "nDCG@10", "R@2 held out", "R@5 held out"]
     heads += ["p50 ms", "p95 ms", "p99 ms", "x floor", "memory MB", "size MB"]
     rows = [_system_row(system, found[system.key], found) for system in SYSTEMS if system.key in found]
-    return [*_rows(heads, rows), ""] if rows else []
+    if not rows:
+        return []
+    counts = [system["questions"] for system in found.values()]
+    asked = f"{max(counts)} questions." if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} questions."
+    return [asked, "", *_rows(heads, rows), ""]
 
 
 def side_by_side_text(kept: Mapping[str, Any]) -> str:
