@@ -53,6 +53,7 @@ chosen.
   beside it.
 - Index: passages a second, everything included, with each system's own encoder on the same {sample} passages. For the
   whole corpora passage vectors were {vectors}.
+- Ablations leave the trained weights as they are: with the graph off, a ranker trained without it might do better.
 - Memory is what is resident after the timed questions; size what a system saves of its index (LangChain's BM25 cannot
   be saved; ours includes the database with all text)."""
 

@@ -52,6 +52,7 @@ class Name:
 
 
 OURS = Name("ours", "search", "**Vouch**")
+INGEST = Name("ours", "ingest", OURS.title)
 FLOOR = Name("ours", "floor", "floor: encode, exact search")
 PEERS = (
     Name("langchain", "dense", "LangChain, FAISS"),

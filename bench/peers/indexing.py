@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.data import SETS, available, write_corpus
-from bench.peers.driver import FLOOR, OURS, Failed, Name, Process, corpus_of, say
+from bench.peers.driver import FLOOR, INGEST, OURS, Failed, Name, Process, corpus_of, say
 from bench.peers.protocol import read_corpus
 from bench.peers.vectors import shared_vectors
 from bench.peers.venvs import HOMES, model_folder
@@ -30,7 +30,7 @@ def index_speed(sample: int, peers: Sequence[Name], kept: dict[str, Any]) -> Ite
     for name in (OURS, FLOOR, *peers, OURS, FLOOR):
         say(f"index: {name.key}, {len(texts)} passages")
         try:
-            with Process(name, model_folder()) as system:
+            with Process(INGEST if name is OURS else name, model_folder()) as system:
                 done = system.send({"do": "index", "corpus": str(corpus), "vectors": None})
                 cosine = _agreement(system, texts[:SAME_MODEL], shared)
         except Failed as error:

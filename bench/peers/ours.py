@@ -1,4 +1,4 @@
-"""Our side of the benchmark, spoken to as the peers are: `search`, and `floor`, below which no search can be.
+"""Our side of the benchmark, spoken to as the peers are: `search`, `ingest`, and `floor`, below which no search can be.
 
 `search` is what the program does with a question, in process: the state that is live, then `Searcher.search`. The floor
 encodes the question on the same ONNX Runtime and searches the vectors exactly with FAISS, and does nothing else.
@@ -23,25 +23,20 @@ from kernel.settings import Settings
 
 
 class Ours:
-    """The program itself over a workspace; indexing a corpus without one ingests it into a fresh home."""
+    """The program itself over a workspace that holds the corpus."""
 
     def __init__(self, _: str, __: Path) -> None:
         self._workspace: Workspace | None = None
 
     def encode(self, texts: Sequence[str]) -> Any:
-        with Workspace(Settings.load(home=HOME)) as workspace:
-            return workspace.embedder.embed(texts)
+        return _embedder().embed(texts)
 
     def index(self, corpus: Corpus) -> None:
         """Open the workspace anew, so that nothing is remembered of questions asked before."""
         if self._workspace is not None:
             self._workspace.close()
-        self._workspace = opened = Workspace(_settings(corpus))
-        if corpus.workspace is None:
-            opened.embedder.embed(["warm"])
-            with opened.parser_pool() as pool:
-                opened.indexer.ingest(pool, [corpus.path])
-        opened.warm()
+        self._workspace = Workspace(Settings.load(home=HOME, workspace=corpus.workspace))
+        self._workspace.warm()
 
     def ask(self, question: str, k: int) -> list[str]:
         assert self._workspace is not None
@@ -53,6 +48,23 @@ class Ours:
         assert self._workspace is not None
         shutil.copytree(self._workspace.settings.workspace_folder, folder, dirs_exist_ok=True)
         return True
+
+
+class Ingest(Ours):
+    """The program that takes a corpus in, into a fresh home; like the peers' its encoder is loaded before."""
+
+    def __init__(self, system: str, model: Path) -> None:
+        super().__init__(system, model)
+        self._loaded = _embedder()
+
+    def index(self, corpus: Corpus) -> None:
+        fresh = HOME / "index-speed"
+        shutil.rmtree(fresh, ignore_errors=True)
+        self._workspace = Workspace(Settings.load(home=fresh))
+        self._workspace.embedder = self._loaded
+        with self._workspace.parser_pool() as pool:
+            self._workspace.indexer.ingest(pool, [corpus.path])
+        self._workspace.warm()
 
 
 class Floor:
@@ -80,14 +92,6 @@ class Floor:
         return True
 
 
-def _settings(corpus: Corpus) -> Settings:
-    if corpus.workspace is not None:
-        return Settings.load(home=HOME, workspace=corpus.workspace)
-    fresh = HOME / "index-speed"
-    shutil.rmtree(fresh, ignore_errors=True)
-    return Settings.load(home=fresh, models=Settings.load(home=HOME).model_folder.parent)
-
-
 def _embedder() -> OnnxEmbedder:
     settings = Settings.load(home=HOME)
     ensure_model(settings.model_folder)
@@ -97,7 +101,8 @@ def _embedder() -> OnnxEmbedder:
 
 
 def _make(system: str, model: Path) -> System:
-    return Ours(system, model) if system == "search" else Floor(system, model)
+    made: dict[str, type[System]] = {"search": Ours, "ingest": Ingest, "floor": Floor}
+    return made[system](system, model)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class Corpus:
 class System(Protocol):
     """A retrieval system that is measured: made for one corpus, with its encoder loaded before any clock runs."""
 
+    def __init__(self, system: str, model: Path) -> None: ...
+
     def encode(self, texts: Sequence[str]) -> Any:
         """Vectors `[len(texts), dimension]` of passages from the system's own encoder."""
 
