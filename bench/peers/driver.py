@@ -57,7 +57,7 @@ FLOOR = Name("ours", "floor", "floor: encode, exact search")
 PEERS = (
     Name("langchain", "dense", "LangChain, FAISS"),
     Name("langchain", "ensemble", "LangChain, ensemble"),
-    Name("llamaindex", "dense", "LlamaIndex, vectors"),
+    Name("llamaindex", "dense", "LlamaIndex, FAISS"),
     Name("llamaindex", "fusion", "LlamaIndex, fusion with BM25"),
     Name("haystack", "hybrid", "Haystack, BM25 + vectors"),
     Name("txtai", "hybrid", "txtai, hybrid"),
