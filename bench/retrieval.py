@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(arguments)
     results = json.loads(page.RESULTS.read_text()) if page.RESULTS.is_file() else {}
     kept = results.setdefault("retrieval", {})
-    kept["settings"] = {"block": BLOCK, "index_sample": plan.sample, "timed": plan.timing.timed}
+    settings = kept.setdefault("settings", {})
+    settings["block"] = BLOCK
+    if "index" in plan.parts:
+        settings["index_sample"] = plan.sample
     peers, left_out = _installed(plan.peers) if {"index", "search"} & set(plan.parts) else ((), {})
     for failed in _measured(plan, peers, kept):
         left_out |= failed
