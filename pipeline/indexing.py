@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from graph.mentions import about, find_mentions
+from graph.mentions import about, names_in, subjects, title_of
 from graph.names import name_key
 from graph.relations import find_relations, structural_relations, title_aliases
 from ingest.formats import NAMES, RECORDS, SUFFIXES
@@ -76,6 +76,11 @@ class _Waiting:
     title: str
     uri: str
     drafts: Sequence[ChunkDraft]
+
+    @property
+    def heading(self) -> str:
+        """What the model reads above the text: a record's title where it is not taken from the text itself."""
+        return self.title if self.document.title or not self.document.external_id else ""
 
 
 class Indexer:
@@ -168,7 +173,7 @@ class Indexer:
                 self._stage_failed(source_id, path, digest, item, tally)
                 continue
             drafts = split(item, self._tokenizer, self._chunk_tokens)
-            title = item.title or Path(file.name).stem.replace("_", " ")
+            title = item.title or (title_of(item.text) if records else Path(file.name).stem.replace("_", " "))
             yield _Waiting(path, digest, item, title, item.uri or _uri(file, item, records), drafts)
 
     def _known(
@@ -226,7 +231,7 @@ class Indexer:
     def _stage(self, source_id: int, waiting: Sequence[_Waiting], tally: _Tally) -> None:
         if not waiting:
             return
-        inputs = [embedding_input(one.title, draft) for one in waiting for draft in one.drafts]
+        inputs = [embedding_input(one.heading, draft) for one in waiting for draft in one.drafts]
         vectors = iter(self._embedder.embed_passages(inputs))
         revisions = [_revision(one, vectors) for one in waiting]
         tally.births.update(self._catalog.stage(source_id, self._recipe, revisions))
@@ -300,10 +305,13 @@ def _chunk(one: _Waiting, draft: ChunkDraft, vectors: PassageVectors) -> StoredC
 def extract(title: str, path: str, draft: ChunkDraft, document: ParsedDocument) -> tuple[list[Mention], list[Relation]]:
     """The mentions and relations of a chunk: of its words, its structure, and the document's own names."""
     key = name_key(title)
-    named = find_mentions(draft.text)
+    named = names_in(draft.text)
     relations = find_relations(draft.text, named, key)
     relations += structural_relations(draft, key, document.facts, document.links)
     if draft.ordinal == 0:
         stem = () if document.external_id else (Path(path).stem,)
         relations += title_aliases(title, stem)
-    return [*about(title, draft.heading), *named], relations
+    rows = dict.fromkeys(f.subject for f in document.facts if draft.start <= f.start and f.end <= draft.end)
+    told = subjects(draft.text, named, rows) if document.title is None else []
+    heads = {mention.key: mention for mention in (*about(title, draft.heading), *told)}
+    return [*heads.values(), *named], relations

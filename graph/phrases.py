@@ -1,0 +1,78 @@
+"""Names in text that has no usable capitals: runs of content words, as in RAKE (Rose et al., 2010).
+
+Lower-case notes, chat logs and ALL-CAPS forms do not show which words are names. There a candidate is a run of words
+between stop words, common words and punctuation. Whether it binds passages is left to its degree: a rare run does, a
+common one is damped. Linear in the text, and from the text alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from graph.common import COMMON, KINDS
+from graph.names import STOPWORDS, name_key
+from kernel.records import Mention, MentionKind
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_JOINTS = frozenset([" ", "-", "- ", "/", ".", ". ", "_"])
+_OF = frozenset(["of", "de", "von", "van", "der", "del", "di", "la", "al", "bin"])
+_LETTERS = re.compile(r"[^\W\d_]{2,}")
+MAX_WORDS = 4
+SPARE = 20
+"""Text has no usable capitals where fewer than one word in so many is capitalised: less than one a sentence."""
+
+
+def lacks_capitals(text: str) -> bool:
+    """Whether capitals say nothing in `text`: hardly a word has one at its front alone (ALL CAPS words do not)."""
+    words = _LETTERS.findall(text)
+    shaped = sum(word[0].isupper() and not word.isupper() for word in words)
+    return shaped * SPARE < len(words)
+
+
+def find_phrases(text: str) -> list[Mention]:
+    """Runs of content words in `text`, as terms; of a run of more than two words also its pairs; "bank of england"."""
+    found: list[Mention] = []
+    before: Sequence[re.Match[str]] = ()
+    for run in _runs(text):
+        if before and text[before[-1].end() : run[0].start()].strip().lower() in _OF:
+            found += _mention(text, before[-1], run[min(len(run), MAX_WORDS - 2) - 1])
+        before = run
+        plain = [word.group().lower() in KINDS for word in run]
+        for first, last in _parts(len(run)):
+            if not all(plain[first : last + 1]):
+                found += _mention(text, run[first], run[last])
+    return found
+
+
+def _parts(length: int) -> Iterator[tuple[int, int]]:
+    if length <= MAX_WORDS:
+        yield 0, length - 1
+    if length > 2:
+        yield from ((place, place + 1) for place in range(length - 1))
+
+
+def _mention(text: str, first: re.Match[str], last: re.Match[str]) -> Iterator[Mention]:
+    start, end = first.start(), last.end()
+    key = name_key(text[start:end])
+    if len(key) > 2 and not key.isdigit() and key not in STOPWORDS:
+        yield Mention(key, MentionKind.TERM, start, end)
+
+
+def _runs(text: str) -> Iterator[Sequence[re.Match[str]]]:
+    """Content words that follow each other; "of" and its like join two of them: "bank of england"."""
+    run: list[re.Match[str]] = []
+    for word in _WORD.finditer(text):
+        joined = bool(run) and text[run[-1].end() : word.start()] in _JOINTS
+        lower = word.group().lower()
+        if run and not joined:
+            yield run
+            run = []
+        if lower in STOPWORDS or lower in COMMON:
+            if run:
+                yield run
+            run = []
+        else:
+            run.append(word)
+    if run:
+        yield run

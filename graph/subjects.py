@@ -1,0 +1,116 @@
+"""What a passage is about where no title says it: the subject of its opening words, or its subject field.
+
+Rules over the opening alone, so that a passage is about the same things whatever else is stored: "Subject: X",
+"X (born …) was a …", "X or Y is the …", "X, also known as Y, …" and, in text with capitals, a name that opens the
+passage. A passage that opens otherwise ("However, it …") does not say what it is about.
+"""
+
+from __future__ import annotations
+
+import re
+
+from graph.names import STOPWORDS, name_key
+
+OPENING = 400
+"""Characters of a passage that are looked at."""
+MAX_WORDS = 8
+_EDGES = "\"'“”‘’`*_,. "
+_FIELD = re.compile(r"^[ \t]*(?:subject|title|topic|re)[ \t]*:[ \t]*(\S[^\n]{0,120})$", re.IGNORECASE | re.MULTILINE)
+_VERB = (
+    r"(?:(?P<states>(?:is|was|are|were)\s+(?:an?|the|one)\b|(?:can|could|may|might)\s+(?:also\s+)?refer\b)"
+    r"|(?:is|was|are|were|refers|means|denotes|took\s+place)\b)"
+)
+_BRACKET = r"\([^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,80}){0,2}\)"
+_DEFINED = re.compile(
+    rf"(?P<name>[^()\n:;!?|]{{2,90}}?)\s*(?P<more>(?:,?\s*{_BRACKET}){{0,3}})"
+    rf"(?P<tail>,[^.;!?\n]{{1,120}}?,?\s+)?\s*(?<![\w-]){_VERB}",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(
+    r"\b(?:known|called|written|abbreviated|stylised|stylized|styled|titled)\s+(?:simply\s+)?as\s+([^,;.()\n]{2,60})",
+    re.IGNORECASE,
+)
+_OR = re.compile(r"\s+or\s+|,?\s+(?:(?:also|better|best)\s+known\s+as|a\.?k\.?a\.?)\s+", re.IGNORECASE)
+_LIFE = re.compile(r"\b(?:born|died|c\.|circa)\b|\b\d{3,4}\b", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_][\w'’.-]*")
+_NICKNAME = re.compile(r"\s*[\"“]\s*([^\"“”]{2,20}?)\s*[\"”]\s*")
+_HYPHEN = re.compile(r"(?<=\w)- (?=\w)")
+_LINE = re.compile(
+    r"\s*(?P<when>\[[^\]\n]{4,30}\]\s*|\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?\s+)?"
+    r"(?:<(?:v\s+)?(?P<who>[\w][\w .'’-]{0,38})>:?|(?P<plain>[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,3}):(?=\s))"
+)
+_RANKS = frozenset(
+    "jr sr sir dame lord lady dr prof professor prince princess king queen count countess duke duchess baron general "
+    "major admiral captain colonel lieutenant sergeant reverend rev saint".split()
+)
+_INSIDE = frozenset("of the and de la le von van der di da del in for a an".split())
+_NEVER_FIRST = frozenset(
+    "it he she they we you i this that these those there here what which who when where while how why his her its "
+    "their our my your in on at as by for from with after before during since until although if because however "
+    "according most many some several all both each one around about under over born directed based built founded "
+    "established located released written produced".split()
+)
+
+
+def subjects_of(text: str) -> list[str]:
+    """Names of what `text` is about, the first as it is given there; none where its opening does not say."""
+    opening = text[:OPENING].lstrip()
+    field = _FIELD.search(opening)
+    if field:
+        return [field.group(1).strip(_EDGES)]
+    found = _DEFINED.match(opening)
+    if not found:
+        return []
+    cased = text != text.lower()
+    names: list[str] = []
+    for part in _OR.split(_HYPHEN.sub("-", found.group("name"))):
+        name = part.partition(",")[0].strip(_EDGES)
+        if not _may_be_name(name, cased=cased, stated=found.group("states") is not None):
+            break
+        names.append(name)
+        if _LIFE.search(found.group("more")):
+            names += _short_forms(name)
+    if len(names) > 1 and " " not in names[0] and " " in names[1]:  # "John or Jack Henry"
+        names.pop(0)
+    if names:
+        names += [other.group(1).strip(_EDGES) for other in _OTHER.finditer(found.group())]
+    return list(dict.fromkeys(one for one in names if name_key(one)))
+
+
+def speakers_in(text: str) -> list[str]:
+    """Who speaks in a chat or transcript: the names before a colon, where lines give a time or names come again."""
+    lines = [found for found in map(_LINE.match, text.splitlines()) if found]
+    names = [found.group("who") or found.group("plain") for found in lines]
+    timed = [name for name, found in zip(names, lines, strict=True) if found.group("when") or found.group("who")]
+    chat = len(names) > 2 and len(set(names)) < len(names)
+    return [name for name in dict.fromkeys(names if chat else timed) if name.lower() not in STOPWORDS]
+
+
+def _may_be_name(name: str, *, cased: bool, stated: bool) -> bool:
+    """Whether the words before a verb can name a thing: few, no pronoun, capitalised where the text has capitals."""
+    words = _WORD.findall(name)
+    article = bool(words) and words[0].lower() in ("the", "a", "an")
+    words = words[1:] if article else words
+    if not words or len(words) > MAX_WORDS or all(word.lower() in STOPWORDS for word in words):
+        return False
+    small = [word for word in words if word.lower() in STOPWORDS and word.lower() not in _INSIDE]
+    if cased:
+        great = all(word[0].isupper() or word[0].isdigit() or word.lower() in STOPWORDS for word in words)
+        opens = words[0].lower() not in STOPWORDS | _NEVER_FIRST or (great and len(words) > 2)
+        return (words[0][0].isupper() or words[0][0].isdigit()) and opens and (great or not small)
+    if words[0].lower() in _NEVER_FIRST or (article and len(words) == 1):
+        return False
+    return stated or not small
+
+
+def _short_forms(name: str) -> list[str]:
+    """A person's name without ranks and middle names, and with a nickname: `Kenneth Cooper "Ken" Annakin`."""
+    nickname = _NICKNAME.search(name)
+    plain = _NICKNAME.sub(" ", name)
+    words = [word for word in _WORD.findall(plain) if name_key(word) not in _RANKS]
+    while len(words) > 2 and words[-1].isupper() and words[-1].isalpha():  # honours after a name, and numbers of kings
+        words.pop()
+    if any(word.lower() in _INSIDE for word in words) or len(words) < 2:
+        return []
+    forms = [" ".join(words), f"{words[0]} {words[-1]}"]
+    return [*forms, f"{nickname.group(1)} {words[-1]}"] if nickname else forms
