@@ -94,20 +94,22 @@ _ARTICLE = re.compile(r"^\s*(?:(?:The|A|An)\s+)?")
 
 def find_mentions(text: str) -> list[Mention]:
     """Mentions in `text`, by position; where two overlap, both stay (a code inside a name is worth having)."""
-    capitals = not lacks_capitals(text)
-    found = [*_dates(text, capitals), *_amounts(text), *_codes(text), *_terms(text)]
-    if capitals or not text.isupper():
-        found += _names(text)
-    return _distinct(found)
+    return _distinct(_shapes(text, capitals=not lacks_capitals(text)))
 
 
 def names_in(text: str) -> list[Mention]:
     """What a passage names: its mentions and, where it has no usable capitals, its phrases."""
-    found = find_mentions(text)
-    if not lacks_capitals(text):
+    capitals = not lacks_capitals(text)
+    found = _distinct(_shapes(text, capitals=capitals))
+    if capitals:
         return found
     dated = {place for one in found if one.kind == MentionKind.DATE for place in range(one.start, one.end)}
     return _distinct([*found, *(one for one in find_phrases(text) if dated.isdisjoint((one.start, one.end - 1)))])
+
+
+def _shapes(text: str, *, capitals: bool) -> list[Mention]:
+    found = [*_dates(text, capitals), *_amounts(text), *_codes(text), *_terms(text)]
+    return [*found, *_names(text)] if capitals or not text.isupper() else found
 
 
 def _distinct(found: Iterable[Mention]) -> list[Mention]:

@@ -18,16 +18,23 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _JOINTS = frozenset([" ", "-", "- ", "/", ".", ". ", "_"])
 _OF = frozenset(["of", "de", "von", "van", "der", "del", "di", "la", "al", "bin"])
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
+_STARTS = re.compile(r"(?:\A|[.!?][\"'”’)]?\s+)[^\w\n]{0,3}([^\W\d_])")
 MAX_WORDS = 4
 SPARE = 20
 """Text has no usable capitals where fewer than one word in so many is capitalised: less than one a sentence."""
 
 
 def lacks_capitals(text: str) -> bool:
-    """Whether capitals say nothing in `text`: hardly a word has one at its front alone (ALL CAPS words do not)."""
+    """Whether capitals say nothing in `text`: hardly a word has one at its front alone (ALL CAPS words do not).
+
+    Prose that just names nothing still begins its sentences with capitals, so of few capitals most must stand elsewhere.
+    """
     words = _LETTERS.findall(text)
     shaped = sum(word[0].isupper() and not word.isupper() for word in words)
-    return shaped * SPARE < len(words)
+    if shaped * SPARE >= len(words):
+        return False
+    starts = [start.group(1).isupper() for start in _STARTS.finditer(text)]
+    return 2 * sum(starts) <= len(starts) or 2 * sum(word.isupper() for word in words) > len(words)
 
 
 def find_phrases(text: str) -> list[Mention]:
