@@ -12,6 +12,7 @@ import gzip
 import json
 import random
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +24,6 @@ from numpy.typing import NDArray
 from api.assembly import Workspace
 from bench.data import DOCUMENTS, ROOT, SETS, available, jsonl, questions
 from bench.homes import HOME, open_corpus
-from graph.walk import Mass
-from ingest.formats import SUFFIXES
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import DenseIndex
@@ -34,6 +33,22 @@ from retrieval.view import View
 
 CASES = ROOT / "parser_cases"
 SIGNALS = ("dense", "lexical", "fused, no graph", "second stage, no graph", "whole")
+CASE_SUFFIXES = frozenset([".csv", ".tsv", ".eml", ".xlsx", ".txt", ".vtt", ".md", ".html", ".json"])
+CASE_QUESTIONS = (
+    ("which company does sheryl baxter work for", "Rasmussen Group"),
+    ("what is the website of the customer in djibouti", "www.hobbs.com"),
+    ("who wrote the hound of the baskerviles", "Arthur Conan Doyle"),
+    ("which publisher brought out stephen hawkings book", "Bantam Books"),
+    ("who got the simple email from alice example", "Subject: Simple Email"),
+    ("what file hangs on alice example's email with attachment", "Attachment: test.txt"),
+    ("how many freshwater ducks were seen in 2021", "Freshwater Ducks: 150"),
+    ("at which hotel did roger bingham meet neil degrasse tyson", "Lucern Hotel"),
+    ("what did esme say before mary said no way", "blue apple tree"),
+    ("earth fault current of the e123 high voltage switchboard", "135 kA"),
+    ("what did speaker b want to create", "create items"),
+    ("what did the waiter offer the diners", "steaming bowl"),
+)
+"""Questions over the untitled files, as people type them, and words of the row, line or mail that answers each."""
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _MARKS = re.compile(r"^#{1,6} +|[*`]", re.MULTILINE)
 Places = NDArray[np.int64]
@@ -64,9 +79,23 @@ def write_records(name: str, target: Path, change: Callable[[str], str]) -> Path
 def write_notes(folder: Path) -> Path:
     """The documents' Markdown as lower-case notes: no front matter, no heading marks, and file names that say nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, path in enumerate(sorted(DOCUMENTS.rglob("*.md"))):
-        text = _MARKS.sub("", _FRONT.sub("", path.read_text(encoding="utf-8", errors="replace"))).lower()
+    for number, path in enumerate(_markdown()):
+        source = (DOCUMENTS / path).read_text(encoding="utf-8", errors="replace")
+        text = _MARKS.sub("", _FRONT.sub("", source)).lower()
         (folder / f"note_{number:04d}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def _markdown() -> list[str]:
+    return sorted(str(path.relative_to(DOCUMENTS)) for path in DOCUMENTS.rglob("*.md"))
+
+
+def write_cases(folder: Path) -> Path:
+    """The parser test files of text formats under names that say nothing; transcripts (.vtt) as plain text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(sorted(path for path in CASES.rglob("*") if path.suffix.lower() in CASE_SUFFIXES)):
+        suffix = path.suffix.lower().replace(".vtt", ".txt")
+        shutil.copyfile(path, folder / f"file_{number:04d}{suffix}")
     return folder
 
 
@@ -144,6 +173,65 @@ def multihop(name: str) -> dict[str, dict[str, float]]:
     return table
 
 
+def notes() -> dict[str, dict[str, float]]:
+    """Recall@5 of the gold quotes of `documents/questions.jsonl` in untitled, lower-case notes."""
+    folder = write_notes(HOME / "corpora" / "notes")
+    with open_corpus("notes", folder) as workspace:
+        paths = {path: f"note_{number:04d}.txt" for number, path in enumerate(_markdown())}
+        asked = []
+        for row in jsonl(DOCUMENTS / "questions.jsonl"):
+            wanted = [_holding(workspace, one["quote"], paths.get(one["path"])) for one in row.get("supporting") or ()]
+            if any(wanted):
+                asked.append(Asking(row["question"], tuple(one for one in wanted if one)))
+        small = [replace(one, question=one.question.lower()) for one in asked]
+        names = _chunks(workspace)
+        print(f"notes: {len(asked)} questions", file=sys.stderr)
+        return {
+            "handbook notes, questions as asked": recalls(workspace, asked, names),
+            "handbook notes, questions in lower case": recalls(workspace, small, names),
+        }
+
+
+def cases() -> dict[str, dict[str, float]]:
+    """Recall@1 and @5 of facts in untitled tables, mails, transcripts and notes among parser test files."""
+    with open_corpus("cases", write_cases(HOME / "corpora" / "cases")) as workspace:
+        asked = [Asking(question, (_holding(workspace, quote, None),)) for question, quote in CASE_QUESTIONS]
+        asked = [one for one in asked if one.wanted[0]]
+        names = _chunks(workspace)
+        return {
+            f"parser cases, {len(asked)} questions, recall@{k}": recalls(workspace, asked, names, k) for k in (1, 5)
+        }
+
+
+def _holding(workspace: Workspace, quote: str, path: str | None) -> frozenset[str]:
+    """The chunks, of the document at `path` or of any, in whose documents' text the words of `quote` overlap them."""
+    wanted = re.compile(r"\W+".join(map(re.escape, re.findall(r"\w+", quote.lower()))))
+    found: set[str] = set()
+    for document in workspace.catalog.documents(workspace.snapshots.live().snapshot, LOCAL_OWNER, limit=100_000):
+        if document.status != "ok" or (path or document.path) != document.path:
+            continue
+        match = wanted.search(workspace.catalog.text(document.id, document.revision).lower())
+        if match:
+            found.add(f"{document.id} {match.start()} {match.end()}")
+    return frozenset(
+        name
+        for name, (held, start, end) in _spans(workspace).items()
+        for one in found
+        if held == one.split()[0] and start < int(one.split()[2]) and int(one.split()[1]) < end
+    )
+
+
+def _spans(workspace: Workspace) -> dict[str, tuple[str, int, int]]:
+    view, _ = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
+    passages = workspace.corpus.passages(view.index.chunk_id[view.mask].tolist())
+    return {one.chunk_id: (one.document_id, one.start, one.end) for one, _ in passages.values()}
+
+
+def _chunks(workspace: Workspace) -> dict[int, str]:
+    view, _ = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
+    return {row: view.index.chunk_name(place) for place, row in enumerate(view.index.chunk_id.tolist())}
+
+
 def _ids(workspace: Workspace) -> dict[int, str]:
     state = workspace.snapshots.live()
     view, _ = workspace.library.view(state, LOCAL_OWNER)
@@ -155,6 +243,7 @@ def _ids(workspace: Workspace) -> dict[int, str]:
 def main(wanted: Sequence[str]) -> int:
     """Print a table of the named parts, all by default."""
     parts = {name: (lambda name=name: multihop(name)) for name in ("2wiki", "musique") if available(name)}
+    parts |= {"notes": notes, "cases": cases}
     for part in wanted or parts:
         for row, values in parts[part]().items():
             print(f"{row:45s}", "  ".join(f"{signal} {value:.4f}" for signal, value in values.items()), flush=True)

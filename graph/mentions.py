@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from graph.names import STOPWORDS, base_name, name_key
 from graph.phrases import find_phrases, lacks_capitals
-from graph.subjects import OPENING, speakers_in, subjects_of
+from graph.subjects import OPENING, headings_in, speakers_in, subjects_of
 from kernel.records import Mention, MentionKind
 
 _WORD = r"[^\W\d_][\w'’]*(?:[.-][\w'’]+)*"
@@ -131,10 +131,10 @@ def about(title: str, headings: Iterable[str]) -> list[Mention]:
 def subjects(text: str, named: Iterable[Mention], rows: Iterable[str]) -> list[Mention]:
     """Mentions, with empty spans at 0, of what a passage is about though no title says so.
 
-    That is its subject, or else a name that opens it (one of `named`, of several words), who speaks in it, and the
-    first cells of its table's `rows`.
+    That is its subject, or else a name that opens it (one of `named`, of several words), its headings, who speaks in
+    it, and the first cells of its table's `rows`.
     """
-    names = [*(subjects_of(text) or _opening(text, named)), *rows, *speakers_in(text)]
+    names = [*(subjects_of(text) or _opening(text, named)), *headings_in(text), *rows, *speakers_in(text)]
     keys = (name_key(name) for name in names)
     return [Mention(key, MentionKind.TITLE, 0, 0) for key in dict.fromkeys(keys) if _tells(key)]
 

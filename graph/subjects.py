@@ -22,19 +22,23 @@ _VERB = (
 )
 _BRACKET = r"\([^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,80}){0,2}\)"
 _DEFINED = re.compile(
-    rf"(?P<name>[^()\n:;!?|]{{2,90}}?)\s*(?P<more>(?:,?\s*{_BRACKET}){{0,3}})"
+    rf"(?P<name>[^()\n;|]{{2,90}}?)\s*(?P<more>(?:,?\s*{_BRACKET}){{0,3}})"
     rf"(?P<tail>,[^.;!?\n]{{1,120}}?,?\s+)?\s*(?<![\w-]){_VERB}",
     re.IGNORECASE,
 )
 _OTHER = re.compile(
-    r"\b(?:known|called|written|abbreviated|stylised|stylized|styled|titled)\s+(?:simply\s+)?as\s+([^,;.()\n]{2,60})",
+    r"\b(?:(?:known|called|written|abbreviated|stylised|stylized|styled|titled|credited)\s+(?:[a-z]+ly\s+)?as"
+    r"|known\s+by\s+(?:his|her|their)\s+(?:[a-z]+\s+)?name)\s+([^,;.()\n]{2,60}?)(?=\s+until\b|\s+or\b|[,;.()\n])",
     re.IGNORECASE,
 )
 _OR = re.compile(r"\s+or\s+|,?\s+(?:(?:also|better|best)\s+known\s+as|a\.?k\.?a\.?)\s+", re.IGNORECASE)
 _LIFE = re.compile(r"\b(?:born|died|c\.|circa)\b|\b\d{3,4}\b", re.IGNORECASE)
+_DATES = re.compile(r"\([^()]*\b\d{3,4}\b")
+_QUALIFIED = re.compile(r"\s*[,:](?=\s)")
 _WORD = re.compile(r"[^\W_][\w'’.-]*")
 _NICKNAME = re.compile(r"\s*[\"“]\s*([^\"“”]{2,20}?)\s*[\"”]\s*")
 _HYPHEN = re.compile(r"(?<=\w)- (?=\w)")
+_ALONE = re.compile(r"(?:\A|(?<=\n\n))[ \t]*([^\W_][^\n|:]{1,78})(?=\n[ \t]*\n)")
 _LINE = re.compile(
     r"\s*(?P<when>\[[^\]\n]{4,30}\]\s*|\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?\s+)?"
     r"(?:<(?:v\s+)?(?P<who>[\w][\w .'’-]{0,38})>:?|(?P<plain>[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,3}):(?=\s))"
@@ -54,27 +58,35 @@ _NEVER_FIRST = frozenset(
 
 def subjects_of(text: str) -> list[str]:
     """Names of what `text` is about, the first as it is given there; none where its opening does not say."""
-    opening = text[:OPENING].lstrip()
+    opening = _HYPHEN.sub("-", text[:OPENING].lstrip())
     field = _FIELD.search(opening)
     if field:
         return [field.group(1).strip(_EDGES)]
     found = _DEFINED.match(opening)
     if not found:
         return []
-    cased = text != text.lower()
+    cased, stated = text != text.lower(), found.group("states") is not None
     names: list[str] = []
-    for part in _OR.split(_HYPHEN.sub("-", found.group("name"))):
-        name = part.partition(",")[0].strip(_EDGES)
-        if not _may_be_name(name, cased=cased, stated=found.group("states") is not None):
+    for part in _OR.split(found.group("name")):
+        name = _QUALIFIED.split(part.strip(_EDGES))[0]
+        if not _may_be_name(name, cased=cased, stated=stated):
             break
         names.append(name)
-        if _LIFE.search(found.group("more")):
+        if name != part and _may_be_name(part, cased=cased, stated=stated):
+            names.append(part.strip(_EDGES))
+        if _LIFE.search(found.group("more")) or _DATES.search(found.group("tail") or ""):
             names += _short_forms(name)
-    if len(names) > 1 and " " not in names[0] and " " in names[1]:  # "John or Jack Henry"
+    if len(names) > 1 and " " not in names[0] and " " in names[1] and "," not in names[1]:  # "John or Jack Henry"
         names.pop(0)
     if names:
         names += [other.group(1).strip(_EDGES) for other in _OTHER.finditer(found.group())]
     return list(dict.fromkeys(one for one in names if name_key(one)))
+
+
+def headings_in(text: str) -> list[str]:
+    """Short lines that stand alone, as plain text writes its headings; bullets, fields and sentences are none."""
+    lines = [found.group(1).strip() for found in _ALONE.finditer(text)]
+    return [line for line in lines if line.count(" ") < MAX_WORDS and line[-1].isalnum()]
 
 
 def speakers_in(text: str) -> list[str]:
@@ -104,13 +116,23 @@ def _may_be_name(name: str, *, cased: bool, stated: bool) -> bool:
 
 
 def _short_forms(name: str) -> list[str]:
-    """A person's name without ranks and middle names, and with a nickname: `Kenneth Cooper "Ken" Annakin`."""
+    """Other ways to write a person's name: without ranks, honours and middle names, by a nickname, with initials.
+
+    `Sir Edward Davis "Ed" Wood KBE` is also Edward Davis Wood, Edward Wood, Davis Wood, Edward D. Wood, E. D. Wood,
+    Ed Wood and Sir Edward Wood.
+    """
     nickname = _NICKNAME.search(name)
-    plain = _NICKNAME.sub(" ", name)
-    words = [word for word in _WORD.findall(plain) if name_key(word) not in _RANKS]
-    while len(words) > 2 and words[-1].isupper() and words[-1].isalpha():  # honours after a name, and numbers of kings
-        words.pop()
-    if any(word.lower() in _INSIDE for word in words) or len(words) < 2:
-        return []
-    forms = [" ".join(words), f"{words[0]} {words[-1]}"]
-    return [*forms, f"{nickname.group(1)} {words[-1]}"] if nickname else forms
+    whole = _WORD.findall(_NICKNAME.sub(" ", name))
+    while len(whole) > 2 and whole[-1].isupper() and whole[-1].isalpha():  # honours
+        whole.pop()
+    words = [word for word in whole if name_key(word) not in _RANKS]
+    if len(words) < 2 or any(word.lower() in _INSIDE for word in words):
+        return [" ".join(words)] if len(words) > 2 else []
+    given, last = words[:-1], words[-1]
+    letters = [word[0] for word in given]
+    forms = [words, [given[0], last], [*whole[: whole.index(given[0])], given[0], last], [*letters, last]]
+    if len(given) > 1:
+        forms += [[given[1], last], [given[0], *letters[1:], last]]
+    if nickname:
+        forms.append([nickname.group(1), last])
+    return [" ".join(form) for form in forms]
