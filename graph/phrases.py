@@ -19,6 +19,12 @@ _JOINTS = frozenset([" ", "-", "- ", "/", ".", ". ", "_"])
 _OF = frozenset(["of", "de", "von", "van", "der", "del", "di", "la", "al", "bin"])
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _STARTS = re.compile(r"(?:\A|[.!?][\"'”’)]?\s+)[^\w\n]{0,3}([^\W\d_])")
+_ABSTRACT = (
+    *("ing", "ed", "tion", "tions", "sion", "sions", "ment", "ments", "ness", "able", "ible", "ance", "ances"),
+    *("ence", "ences", "ities", "ative", "ical", "ically", "ously", "fully"),
+)
+LONG = 7
+"""Letters of a lone word from which on an ending of _ABSTRACT says that it names no thing."""
 MAX_WORDS = 4
 SPARE = 20
 """Text has no usable capitals where fewer than one word in so many is capitalised: less than one a sentence."""
@@ -62,7 +68,8 @@ def _parts(length: int) -> Iterator[tuple[int, int]]:
 def _mention(text: str, first: re.Match[str], last: re.Match[str]) -> Iterator[Mention]:
     start, end = first.start(), last.end()
     key = name_key(text[start:end])
-    if len(key) > 2 and not key.isdigit() and key not in STOPWORDS:
+    lone = " " not in key and len(key) >= LONG and key.endswith(_ABSTRACT)
+    if len(key) > 2 and not lone and not key.replace(" ", "").isdigit() and key not in STOPWORDS:
         yield Mention(key, MentionKind.TERM, start, end)
 
 
