@@ -77,7 +77,7 @@ def write_records(name: str, target: Path, change: Callable[[str], str]) -> Path
 
 
 def write_notes(folder: Path) -> Path:
-    """The documents' Markdown as lower-case notes: no front matter, no heading marks, and file names that say nothing."""
+    """The documents' Markdown as lower-case notes: no front matter, no heading marks, no telling file names."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(_markdown()):
         source = (DOCUMENTS / path).read_text(encoding="utf-8", errors="replace")
@@ -136,9 +136,7 @@ def _plain(view: View, dense: DenseIndex, question: str, vector: NDArray[np.floa
     return {"dense": near[:10], "lexical": wording.worded[:10], "fused, no graph": np.array(fused[:10], np.int64)}
 
 
-def _whole(
-    workspace: Workspace, view: View, dense: DenseIndex, question: str, vector: NDArray[np.float32]
-) -> Places:
+def _whole(workspace: Workspace, view: View, dense: DenseIndex, question: str, vector: NDArray[np.float32]) -> Places:
     wording = search_words(view, question, workspace.settings.candidates)
     asked = Asked(question, vector, wording.entities)
     candidates = find_candidates(view, dense, asked, wording, workspace.settings.candidates)
@@ -149,7 +147,7 @@ def _whole(
 
 
 def recalls(workspace: Workspace, asked: Sequence[Asking], names: dict[int, str], k: int = 5) -> dict[str, float]:
-    """Mean recall among the best `k` passages by each of SIGNALS; `names` says of each chunk row what it is found as."""
+    """Mean recall among the best `k` passages by each of SIGNALS; `names` says what a chunk row is found as."""
     view, dense = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
     found: dict[str, list[float]] = {signal: [] for signal in SIGNALS}
     for one in asked:

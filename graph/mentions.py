@@ -154,7 +154,7 @@ def _opening(text: str, named: Iterable[Mention]) -> list[str]:
 
 def _tells(key: str) -> bool:
     """Whether a key can name one thing: it has a letter, and is neither a sentence nor a word that means nothing."""
-    return 1 < len(key) and key.count(" ") < MAX_WORDS and key not in STOPWORDS and any(c.isalpha() for c in key)
+    return len(key) > 1 and key.count(" ") < MAX_WORDS and key not in STOPWORDS and any(c.isalpha() for c in key)
 
 
 def _mention(surface: str, kind: MentionKind, start: int) -> Iterator[Mention]:

@@ -8,7 +8,7 @@ common one is damped. Linear in the text, and from the text alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from graph.common import COMMON, KINDS
 from graph.names import STOPWORDS, name_key
@@ -16,6 +16,7 @@ from kernel.records import Mention, MentionKind
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _JOINTS = frozenset([" ", "-", "- ", "/", ".", ". ", "_"])
+_MIXED = re.compile(r"[^\W\d_]\d|\d[^\W\d_]")
 _OF = frozenset(["of", "de", "von", "van", "der", "del", "di", "la", "al", "bin"])
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _STARTS = re.compile(r"(?:\A|[.!?][\"'”’)]?\s+)[^\w\n]{0,3}([^\W\d_])")
@@ -33,28 +34,36 @@ SPARE = 20
 def lacks_capitals(text: str) -> bool:
     """Whether capitals say nothing in `text`: hardly a word has one at its front alone (ALL CAPS words do not).
 
-    Prose that just names nothing still begins its sentences with capitals, so of few capitals most must stand elsewhere.
+    Prose that just names nothing still begins its sentences with capitals; then few capitals are enough.
     """
-    words = _LETTERS.findall(text)
+    words = [match.group() for match in _LETTERS.finditer(text)]
     shaped = sum(word[0].isupper() and not word.isupper() for word in words)
     if shaped * SPARE >= len(words):
         return False
-    starts = [start.group(1).isupper() for start in _STARTS.finditer(text)]
-    return 2 * sum(starts) <= len(starts) or 2 * sum(word.isupper() for word in words) > len(words)
+    starts: list[bool] = [start.group(1).isupper() for start in _STARTS.finditer(text)]
+    shouted = sum(word.isupper() for word in words)
+    return 2 * sum(starts) <= len(starts) or 2 * shouted > len(words)
 
 
 def find_phrases(text: str) -> list[Mention]:
-    """Runs of content words in `text`, as terms; of a run of more than two words also its pairs; "bank of england"."""
+    """Runs of content words in `text`, as terms; of a run of more than two words also its pairs.
+
+    "of" and its like join two runs ("bank of england"); a word with digits ("log4j") is a term by itself.
+    """
     found: list[Mention] = []
-    before: Sequence[re.Match[str]] = ()
+    before: list[re.Match[str]] = []
     for run in _runs(text):
         if before and text[before[-1].end() : run[0].start()].strip().lower() in _OF:
-            found += _mention(text, before[-1], run[min(len(run), MAX_WORDS - 2) - 1])
+            for end in run[: MAX_WORDS - 2]:
+                found += _mention(text, before[-1], end)
         before = run
         plain = [word.group().lower() in KINDS for word in run]
         for first, last in _parts(len(run)):
             if not all(plain[first : last + 1]):
                 found += _mention(text, run[first], run[last])
+        for word in run if len(run) > 1 else ():
+            if _MIXED.search(word.group()):
+                found += _mention(text, word, word)
     return found
 
 
@@ -73,7 +82,7 @@ def _mention(text: str, first: re.Match[str], last: re.Match[str]) -> Iterator[M
         yield Mention(key, MentionKind.TERM, start, end)
 
 
-def _runs(text: str) -> Iterator[Sequence[re.Match[str]]]:
+def _runs(text: str) -> Iterator[list[re.Match[str]]]:
     """Content words that follow each other; "of" and its like join two of them: "bank of england"."""
     run: list[re.Match[str]] = []
     for word in _WORD.finditer(text):

@@ -43,17 +43,22 @@ _LINE = re.compile(
     r"\s*(?P<when>\[[^\]\n]{4,30}\]\s*|\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?\s+)?"
     r"(?:<(?:v\s+)?(?P<who>[\w][\w .'’-]{0,38})>:?|(?P<plain>[^\W\d_][\w.'’-]*(?: [\w.'’-]+){0,3}):(?=\s))"
 )
-_RANKS = frozenset(
-    "jr sr sir dame lord lady dr prof professor prince princess king queen count countess duke duchess baron general "
-    "major admiral captain colonel lieutenant sergeant reverend rev saint".split()
-)
-_INSIDE = frozenset("of the and de la le von van der di da del in for a an".split())
-_NEVER_FIRST = frozenset(
-    "it he she they we you i this that these those there here what which who when where while how why his her its "
-    "their our my your in on at as by for from with after before during since until although if because however "
-    "according most many some several all both each one around about under over born directed based built founded "
-    "established located released written produced".split()
-)
+_RANK_WORDS = """
+jr sr sir dame lord lady dr prof professor prince princess king queen count countess duke duchess baron general major
+admiral captain colonel lieutenant sergeant reverend rev saint
+"""
+_RANKS = frozenset(_RANK_WORDS.split())
+_SMALL_WORDS = "of the and de la le von van der di da del in for a an"
+_INSIDE = frozenset(_SMALL_WORDS.split())
+_LINKING_WORDS = "on to at by with from into upon over under through without against or as not no so too than until"
+_LINKING = frozenset(_LINKING_WORDS.split())
+_OPENERS = """
+it he she they we you i this that these those there here what which who when where while how why his her its their our
+my your in on at as by for from with after before during since until although if because however according most many
+some several all both each one around about under over born directed based built founded established located released
+written produced
+"""
+_NEVER_FIRST = frozenset(_OPENERS.split())
 
 
 def subjects_of(text: str) -> list[str]:
@@ -65,18 +70,20 @@ def subjects_of(text: str) -> list[str]:
     found = _DEFINED.match(opening)
     if not found:
         return []
-    cased, stated = text != text.lower(), found.group("states") is not None
+    cased, states = text != text.lower(), found.group("states") or ""
+    sure = 0 if not states and not found.group("more") else 2 if states.lower().endswith("refer") else 1
     names: list[str] = []
-    for part in _OR.split(found.group("name")):
+    parts = _OR.split(found.group("name"))
+    for part in parts:
         name = _QUALIFIED.split(part.strip(_EDGES))[0]
-        if not _may_be_name(name, cased=cased, stated=stated):
+        if not _may_be_name(name, cased, sure):
             break
         names.append(name)
-        if name != part and _may_be_name(part, cased=cased, stated=stated):
+        if name != part and _may_be_name(part, cased, sure):
             names.append(part.strip(_EDGES))
         if _LIFE.search(found.group("more")) or _DATES.search(found.group("tail") or ""):
             names += _short_forms(name)
-    if len(names) > 1 and " " not in names[0] and " " in names[1] and "," not in names[1]:  # "John or Jack Henry"
+    if len(parts) > 1 and len(names) > 1 and " " not in names[0] and " " in names[1]:  # "John or Jack Henry"
         names.pop(0)
     if names:
         names += [other.group(1).strip(_EDGES) for other in _OTHER.finditer(found.group())]
@@ -98,21 +105,30 @@ def speakers_in(text: str) -> list[str]:
     return [name for name in dict.fromkeys(names if chat else timed) if name.lower() not in STOPWORDS]
 
 
-def _may_be_name(name: str, *, cased: bool, stated: bool) -> bool:
-    """Whether the words before a verb can name a thing: few, no pronoun, capitalised where the text has capitals."""
+def _may_be_name(name: str, cased: bool, sure: int) -> bool:
+    """Whether the words before a verb can name a thing: few, no pronoun, capitalised where the text has capitals.
+
+    `sure` says how much the verb speaks for it: 0 is any verb of being, 1 "is a" and the like, 2 "may refer to".
+    """
     words = _WORD.findall(name)
     article = bool(words) and words[0].lower() in ("the", "a", "an")
     words = words[1:] if article else words
     if not words or len(words) > MAX_WORDS or all(word.lower() in STOPWORDS for word in words):
         return False
+    if len(words) == 1 and not sure:
+        return False
     small = [word for word in words if word.lower() in STOPWORDS and word.lower() not in _INSIDE]
     if cased:
-        great = all(word[0].isupper() or word[0].isdigit() or word.lower() in STOPWORDS for word in words)
-        opens = words[0].lower() not in STOPWORDS | _NEVER_FIRST or (great and len(words) > 2)
-        return (words[0][0].isupper() or words[0][0].isdigit()) and opens and (great or not small)
-    if words[0].lower() in _NEVER_FIRST or (article and len(words) == 1):
+        named = [word for word in words[1:] if word[0].isupper() and word.lower() not in STOPWORDS]
+        opens = words[0].lower() not in STOPWORDS | _NEVER_FIRST or len(named) > 1
+        return (
+            (words[0][0].isupper() or words[0][0].isdigit())
+            and opens
+            and all(word[0].isupper() or (word in _LINKING and sure) for word in small)
+        )
+    if (words[0].lower() in _NEVER_FIRST and sure < 2) or (article and len(words) == 1):
         return False
-    return stated or not small
+    return sure > 0 or not small
 
 
 def _short_forms(name: str) -> list[str]:

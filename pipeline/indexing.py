@@ -14,7 +14,7 @@ from typing import Protocol
 
 from graph.mentions import about, names_in, subjects, title_of
 from graph.names import name_key
-from graph.relations import find_relations, structural_relations, title_aliases
+from graph.relations import ALIAS, find_relations, structural_relations, title_aliases
 from ingest.formats import NAMES, RECORDS, SUFFIXES
 from ingest.similar import signature
 from ingest.sources import SourceFile, SourcePlan, files_of, plan_sources
@@ -26,6 +26,7 @@ from kernel.records import (
     FailedDocument,
     IngestReport,
     Mention,
+    MentionKind,
     ParsedDocument,
     Relation,
     RevisionState,
@@ -173,7 +174,7 @@ class Indexer:
                 self._stage_failed(source_id, path, digest, item, tally)
                 continue
             drafts = split(item, self._tokenizer, self._chunk_tokens)
-            title = item.title or (title_of(item.text) if records else Path(file.name).stem.replace("_", " "))
+            title = item.title or _called(item, file, records)
             yield _Waiting(path, digest, item, title, item.uri or _uri(file, item, records), drafts)
 
     def _known(
@@ -269,6 +270,11 @@ def _record_digest(item: ParsedDocument | FailedDocument) -> str:
     return sha256(canonical_json(values))
 
 
+def _called(item: ParsedDocument, file: SourceFile, records: bool) -> str:
+    """What to call a document without a title: a record by its subject or else its id, a file by its name."""
+    return (title_of(item.text) or item.external_id or "") if records else Path(file.name).stem.replace("_", " ")
+
+
 def _uri(file: SourceFile, item: ParsedDocument, records: bool) -> str:
     return file.path.as_uri() + (f"#{item.external_id}" if records else "")
 
@@ -303,7 +309,10 @@ def _chunk(one: _Waiting, draft: ChunkDraft, vectors: PassageVectors) -> StoredC
 
 
 def extract(title: str, path: str, draft: ChunkDraft, document: ParsedDocument) -> tuple[list[Mention], list[Relation]]:
-    """The mentions and relations of a chunk: of its words, its structure, and the document's own names."""
+    """The mentions and relations of a chunk: of its words, its structure, and the document's own names.
+
+    A title that is only a record's id names nothing.
+    """
     key = name_key(title)
     named = names_in(draft.text)
     relations = find_relations(draft.text, named, key)
@@ -313,5 +322,12 @@ def extract(title: str, path: str, draft: ChunkDraft, document: ParsedDocument) 
         relations += title_aliases(title, stem)
     rows = dict.fromkeys(f.subject for f in document.facts if draft.start <= f.start and f.end <= draft.end)
     told = subjects(draft.text, named, rows) if document.title is None else []
-    heads = {mention.key: mention for mention in (*about(title, draft.heading), *told)}
+    named_by = title if document.title or title != document.external_id else ""
+    known = {mention.key for mention in named}  # "the rules of conduct (roc)" is a name that no other rule may see
+    long = [
+        Mention(one.subject, MentionKind.TERM, one.start, one.end)
+        for one in relations
+        if one.predicate == ALIAS and one.end and one.subject not in known
+    ]
+    heads = {mention.key: mention for mention in (*long, *about(named_by, draft.heading), *told)}
     return [*heads.values(), *named], relations
