@@ -94,7 +94,7 @@ class Workspace:
 
     @cached_property
     def library(self) -> Library:
-        return Library(self.corpus, self.snapshots, self.shelf)
+        return Library(self.corpus, self.snapshots, self.shelf, exact=self.settings.search == "exact")
 
     @cached_property
     def searcher(self) -> Searcher:

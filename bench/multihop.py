@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from retrieval.question import Asked
 from retrieval.ranker import Ranking, shipped_ranker
 
 SIGNALS = ("dense", "lexical", "walk")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,20 @@ def _scores(name: str, asked: Sequence[Item], found: Sequence[Sequence[str]], mi
     return Scores(
         name,
         len(pairs),
-        *(mean([_recall(one, ids, k) for one, ids in pairs]) for k in (2, 5, 10)),
-        ndcg10=mean([_ndcg(one, ids) for one, ids in pairs]),
+        *(mean([recall(ids, one.supporting, k) for one, ids in pairs]) for k in (2, 5, 10)),
+        ndcg10=mean([ndcg(ids, one.supporting) for one, ids in pairs]),
         milliseconds=round(milliseconds, 2),
     )
 
 
-def _recall(asked: Item, found: Sequence[str], k: int) -> float:
-    return len(set(found[:k]) & asked.supporting) / len(asked.supporting)
+def recall(found: Sequence[T], right: Set[T], k: int) -> float:
+    """The share of what is right among the first `k` found."""
+    return len(set(found[:k]) & right) / len(right)
 
 
-def _ndcg(asked: Item, found: Sequence[str]) -> float:
+def ndcg(found: Sequence[T], right: Set[T]) -> float:
+    """nDCG of the first ten found; of what is found twice the first place counts."""
     first = {one: rank for rank, one in reversed(list(enumerate(found[:10])))}
-    gains = [1 / np.log2(rank + 2) for one, rank in first.items() if one in asked.supporting]
-    best = [1 / np.log2(rank + 2) for rank in range(min(10, len(asked.supporting)))]
+    gains = [1 / np.log2(rank + 2) for one, rank in first.items() if one in right]
+    best = [1 / np.log2(rank + 2) for rank in range(min(10, len(right)))]
     return float(sum(gains) / sum(best))

@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,45 +48,41 @@ _VOWELS = ["a", "e", "i", "o", "u", "ai", "ei", "ou"]
 
 
 class Synthetic:
-    """A corpus of `chunks` chunks, the same for the same size and seed."""
+    """A corpus of `chunks` chunks and more after them, the same for the same size and seed."""
 
     def __init__(self, chunks: int, dimension: int) -> None:
-        self._rng = np.random.default_rng([SEED, chunks])
+        rng = np.random.default_rng(SEED)
         self._dimension = dimension
         self.chunks = chunks
         syllables = np.array([onset + vowel for onset in _ONSETS for vowel in _VOWELS])
-        picks = np.random.default_rng(SEED).integers(0, len(syllables), (WORDS, 4))
-        lengths = np.random.default_rng(SEED + 1).integers(2, 5, WORDS)
+        picks = rng.integers(0, len(syllables), (WORDS, 4))
+        lengths = rng.integers(2, 5, WORDS)
         self._words = ["".join(syllables[row[:n]]) for row, n in zip(picks, lengths.tolist(), strict=True)]
         self._word_chance = _zipf(WORDS, 1.0)
-        self.names = int(chunks * NAMES_EACH)
-        self._name_chance = _zipf(self.names, 0.8)
-        self._topics = self._rng.normal(size=(TOPICS, dimension)).astype(np.float32)
+        self._names = int(chunks * NAMES_EACH)
+        self._name_chance = _zipf(self._names, 0.8)
+        self._topics = rng.normal(size=(TOPICS, dimension)).astype(np.float32)
 
     def name(self, number: int) -> str:
-        """The name of an entity: two words that depend on its number alone."""
-        first, second = (number * 7919 + 13) % WORDS, (number * 104_729 + 7) % WORDS
-        return f"{self._words[first].title()} {self._words[second].title()}"
+        """The key of an entity: two words that depend on its number alone."""
+        return f"{self._words[(number * 7919 + 13) % WORDS]} {self._words[(number * 104_729 + 7) % WORDS]}"
 
     def title(self, document: int) -> str:
         """A document is about one of the names, each of which has a document at most."""
-        return self.name((document * 5) % self.names)
+        return self.name((document * 5) % self._names)
 
-    def parts(self) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Chunks in steps: the number of the first, and what each holds."""
-        for low in range(0, self.chunks, STEP):
-            count = min(STEP, self.chunks - low)
-            words = np.searchsorted(self._word_chance, self._rng.random((count, CHUNK_WORDS)))
-            names = np.searchsorted(self._name_chance, self._rng.random((count, NAMES_A_CHUNK)))
-            vectors = self._vectors(low, count)
-            yield low, [self._chunk(words[i], names[i], vectors[i]) for i in range(count)]
-
-    def _vectors(self, low: int, count: int) -> NDArray[np.float32]:
-        topic = ((np.arange(low, low + count) // DOCUMENT_CHUNKS) * 31) % TOPICS
-        noise = self._rng.normal(size=(count, 1 + SENTENCES, self._dimension)).astype(np.float32)
-        vectors = self._topics[topic][:, None, :] + 0.7 * noise
-        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
-        return unit
+    def parts(self, low: int, high: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Chunks from `low` up to `high` in steps: the number of the first, and what each holds."""
+        for begin in range(low, high, STEP):
+            rng = np.random.default_rng([SEED, self.chunks, begin])
+            count = min(STEP, high - begin)
+            words = np.searchsorted(self._word_chance, rng.random((count, CHUNK_WORDS)))
+            names = np.searchsorted(self._name_chance, rng.random((count, NAMES_A_CHUNK)))
+            topic = ((np.arange(begin, begin + count) // DOCUMENT_CHUNKS) * 31) % TOPICS
+            noise = rng.standard_normal((count, 1 + SENTENCES, self._dimension), np.float32)
+            vectors = self._topics[topic][:, None, :] + np.float32(0.7) * noise
+            vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+            yield begin, [self._chunk(words[i], names[i], vectors[i]) for i in range(count)]
 
     def _chunk(self, words: NDArray[Any], names: NDArray[Any], vectors: NDArray[np.float32]) -> dict[str, Any]:
         pieces = [self._words[word] for word in words.tolist()]
@@ -94,9 +91,9 @@ class Synthetic:
         text = ""
         for number, name in enumerate(names.tolist()):
             text += " ".join(pieces[number * step : (number + 1) * step]) + " "
-            surface = self.name(name)
-            mentions[len(text), len(text) + len(surface)] = surface.casefold()
-            text += surface + (". " if number % 5 == 4 else " ")
+            key = self.name(name)
+            mentions[len(text), len(text) + len(key)] = key
+            text += key.title() + (". " if number % 5 == 4 else " ")
         middle = text.find(". ") + 2
         spans = np.array([[0, middle - 1], [middle, len(text) - 1]], "<i4")
         return {"text": text.strip(), "mentions": mentions, "vectors": vectors, "spans": spans, "pieces": pieces}
@@ -108,32 +105,42 @@ def _zipf(count: int, power: float) -> NDArray[np.float64]:
     return chance / chance[-1]
 
 
-def fill(workspace: Workspace, corpus: Synthetic) -> list[str]:
-    """Put a corpus into the store as documents that are visible; some questions about it."""
-    source = workspace.catalog.source_id("synthetic", "seeded")
-    recipe, asked, entities = workspace.recipe, [], dict[str, int]()
-    revision = 0
-    for low, chunks in corpus.parts():
-        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _INSERTS}
-        for number, made in enumerate(chunks, start=low):
-            document, ordinal = divmod(number, DOCUMENT_CHUNKS)
-            title = corpus.title(document)
-            if ordinal == 0:
-                revision = document + 1
-                _document_rows(rows, revision, source, recipe, title)
-            _chunk_rows(rows, number + 1, revision, ordinal, made, entities, title.casefold())
-            if number % max(1, corpus.chunks // ASKED) == 0:
-                names = list(made["mentions"].values())
-                words = " ".join(made["pieces"][:4])
-                asked.append(f"Which {words} did {names[0].title()} have with {names[1].title()}?")
-        with workspace.database.write() as connection:
-            for name, statement in _INSERTS.items():
-                if rows[name]:
-                    connection.exec_driver_sql(statement, rows[name])
-        print(f"  stored {low + len(chunks):,} of {corpus.chunks:,} chunks", end="\r", file=sys.stderr)
-    print(file=sys.stderr)
-    workspace.snapshots.publish("synthetic", range(1, revision + 1), ())
-    return asked
+class Store:
+    """Puts chunks of a corpus into a workspace's store as documents that are visible."""
+
+    def __init__(self, workspace: Workspace, corpus: Synthetic) -> None:
+        self._workspace, self._corpus = workspace, corpus
+        self._source = workspace.catalog.source_id("synthetic", "seeded")
+        with workspace.database.read() as connection:
+            self._entities: dict[str, int] = dict(connection.exec_driver_sql("SELECT key, id FROM entity").all())
+
+    def fill(self, low: int, high: int) -> list[str]:
+        """Store chunks `[low, high)`, whole documents; some questions about them."""
+        asked: list[str] = []
+        for begin, chunks in self._corpus.parts(low, high):
+            rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _INSERTS}
+            for number, made in enumerate(chunks, start=begin):
+                document, ordinal = divmod(number, DOCUMENT_CHUNKS)
+                title = self._corpus.title(document)
+                if ordinal == 0:
+                    _document_rows(rows, document + 1, self._source, self._workspace.recipe, title)
+                _chunk_rows(rows, number + 1, ordinal, made, self._entities, title)
+                if number % max(1, (high - low) // ASKED) == 0:
+                    asked.append(_question(made))
+            with self._workspace.database.write() as connection:
+                for name, statement in _INSERTS.items():
+                    if rows[name]:
+                        connection.exec_driver_sql(statement, rows[name])
+            print(f"  stored {begin + len(chunks):,} of {high:,} chunks", end="\r", file=sys.stderr)
+        print(file=sys.stderr)
+        documents = range(low // DOCUMENT_CHUNKS + 1, high // DOCUMENT_CHUNKS + 1)
+        self._workspace.snapshots.publish("synthetic", documents, ())
+        return asked
+
+
+def _question(made: dict[str, Any]) -> str:
+    names = list(made["mentions"].values())
+    return f"Which {' '.join(made['pieces'][:4])} did {names[0].title()} have with {names[1].title()}?"
 
 
 _INSERTS = {
@@ -156,7 +163,6 @@ def _document_rows(rows: dict[str, list[tuple[Any, ...]]], number: int, source: 
 def _chunk_rows(
     rows: dict[str, list[tuple[Any, ...]]],
     row: int,
-    revision: int,
     ordinal: int,
     made: dict[str, Any],
     entities: dict[str, int],
@@ -167,7 +173,7 @@ def _chunk_rows(
         (
             row,
             derived_id("chk", "synthetic", str(row)),
-            revision,
+            (row - 1) // DOCUMENT_CHUNKS + 1,
             ordinal,
             len(text),
             text,
@@ -188,32 +194,65 @@ def _chunk_rows(
 
 
 def measure(chunks: int) -> dict[str, float]:
-    """Make, index and ask a corpus of one size."""
+    """Make, index and ask a corpus of one size, and add a hundredth to it."""
     settings = Settings.load(home=HOME, workspace=f"scale_{chunks}")
     shutil.rmtree(settings.workspace_folder, ignore_errors=True)
     with Workspace(settings) as workspace:
-        begin = time.perf_counter()
-        asked = fill(workspace, Synthetic(chunks, workspace.embedder.dimension))
-        figures: dict[str, float] = {"chunks": chunks, "made in, s": round(time.perf_counter() - begin, 1)}
-        begin = time.perf_counter()
-        workspace.library.update(lambda done: print(f"  indexed {done:,} chunks", end="\r", file=sys.stderr))
-        print(file=sys.stderr)
-        figures["index built in, s"] = round(time.perf_counter() - begin, 1)
-        figures["mentions"] = float(workspace.library.reach(0).index.pass_ptr[-1])
-        figures["index, MB"] = _size_mb(settings.workspace_folder / "index")
-        figures["peak while building, MB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-        figures |= _recall(workspace, asked)
+        store = Store(workspace, Synthetic(chunks, workspace.embedder.dimension))
+        figures: dict[str, float] = {"chunks": chunks}
+        with _timed(figures, "made in, s"):
+            asked = store.fill(0, chunks)
+        figures |= index(workspace) | _recall(workspace, asked)
         key = workspace.keys.create(Role.APP, None, "bench")[1]
+    figures |= serve(settings, key, asked)
+    with Workspace(settings) as workspace:
+        figures |= grow(workspace, chunks)
+    return figures
+
+
+def index(workspace: Workspace) -> dict[str, float]:
+    """Build the index of what is stored."""
+    figures: dict[str, float] = {}
+    with _timed(figures, "index built in, s"):
+        workspace.library.update(lambda done: print(f"  indexed {done:,} chunks", end="\r", file=sys.stderr))
+    print(file=sys.stderr)
+    return figures | {
+        "mentions": float(workspace.library.reach(0).index.pass_ptr[-1]),
+        "index, MB": _size_mb(workspace.settings.workspace_folder / "index"),
+        "peak while building, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def serve(settings: Settings, key: str, asked: Sequence[str]) -> dict[str, float]:
+    """Ask a real server over HTTP, one question at a time."""
     with Server(settings) as server, httpx.Client(base_url=server.url, timeout=60) as client:
-        headers = {"Authorization": f"Bearer {key}"}
         times = []
         for text in asked:
             begin = time.perf_counter()
-            client.post("/v1/retrieve", json={"question": text}, headers=headers).raise_for_status()
+            answer = client.post("/v1/retrieve", json={"question": text}, headers={"Authorization": f"Bearer {key}"})
+            answer.raise_for_status()
             times.append((time.perf_counter() - begin) * 1000)
-        figures["ready after, s"] = server.ready_after
-        figures["resident, MB"] = server.resident_mb()
-        figures |= {f"retrieve p{p}, ms": round(float(np.percentile(times[20:], p)), 2) for p in (50, 95, 99)}
+        figures = {"ready after, s": server.ready_after, "resident, MB": server.resident_mb()}
+    return figures | {f"retrieve p{p}, ms": round(float(np.percentile(times[20:], p)), 2) for p in (50, 95, 99)}
+
+
+def grow(workspace: Workspace, chunks: int) -> dict[str, float]:
+    """Add a hundredth, and see what indexing it and the next question's view cost; then withdraw it again."""
+    workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
+    more = int(chunks * CHANGED) // DOCUMENT_CHUNKS * DOCUMENT_CHUNKS
+    store = Store(workspace, Synthetic(chunks, workspace.embedder.dimension))
+    store.fill(chunks, chunks + more)
+    figures: dict[str, float] = {"added": more}
+    before = _files(workspace)
+    with _timed(figures, "index grown in, s"):
+        workspace.library.update()
+    figures["index written, MB"] = _written_mb(before, _files(workspace))
+    with _timed(figures, "view renewed in, s"):
+        workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
+    first, last = chunks // DOCUMENT_CHUNKS + 1, (chunks + more) // DOCUMENT_CHUNKS
+    workspace.snapshots.publish("withdrawn", (), range(first, last + 1))
+    with _timed(figures, "view renewed after removal in, s"):
+        workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
     return figures
 
 
@@ -234,6 +273,24 @@ def _recall(workspace: Workspace, asked: Sequence[str]) -> dict[str, float]:
             stages.setdefault(name, []).append(milliseconds)
     times = {f"{name} p50, ms": round(float(np.median(values[20:])), 2) for name, values in stages.items()}
     return {"dense recall@10": round(float(np.mean(found)), 3)} | times
+
+
+@contextmanager
+def _timed(figures: dict[str, float], name: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    figures[name] = round(time.perf_counter() - begin, 3)
+
+
+def _files(workspace: Workspace) -> dict[Path, int]:
+    """The size of every file of an index."""
+    folder = workspace.settings.workspace_folder / "index"
+    return {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def _written_mb(before: dict[Path, int], after: dict[Path, int]) -> float:
+    """What was added to files that only grow, and all of those that are new."""
+    return round(sum(size - before.get(path, 0) for path, size in after.items()) / 2**20, 2)
 
 
 def _size_mb(folder: Path) -> float:

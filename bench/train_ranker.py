@@ -1,118 +1,412 @@
 """Train the second stage: `python -m bench.train_ranker` writes `retrieval/ranker.json` with its training record.
 
-Logistic regression over the candidates of the even-numbered questions of every set, each set weighing the same. The
-odd-numbered questions are never looked at here; `make bench` reports on them.
+Both networks learn from the candidates of the even-numbered questions of every set, each set weighing the same, to
+put the best passage of each right document above all wrong ones (a softmax over one right and all wrong candidates).
+The second learns from first-stage scores of networks that did not see the question. The odd-numbered questions are
+never looked at here; `make bench` reports on them. `python -m bench.train_ranker check` writes nothing: it prints
+how well networks do on questions of sets, and of folds, that they were not trained on.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
 
 from bench.data import SETS, available, questions
 from bench.homes import open_set
-from bench.multihop import external_ids
+from bench.multihop import external_ids, ndcg, recall
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates, search_words
 from retrieval.features import (
     FIRST,
+    QUESTION,
     SECOND,
     Candidates,
+    Floats,
     Surroundings,
     first_features,
-    second_features,
+    question_features,
     surroundings,
 )
 from retrieval.question import Asked
-from retrieval.view import View
+from retrieval.ranker import BRIEF, SHAPES, STANDING, Known, known_after, spread
 
 TARGET = Path(__file__).resolve().parents[1] / "retrieval" / "ranker.json"
-MOST = 400
-"""Questions taken of one set at the most."""
-Example = tuple[NDArray[np.float64], NDArray[np.int64], float]
+MEMBERS = 3
+FOLDS = 4
+HIDDEN, PAIR_HIDDEN, MESSAGE = 24, 24, 8
+DROP, DECAY, RATE = 0.15, 0.03, 3e-3
+FIRST_EPOCHS, SECOND_EPOCHS = 20, 18
+BATCH = 32
+BLIND = 0.15
+"""Share of the questions, each time that they are shown, that lack one of SIGNALS: corpora without it exist too."""
+SIGNALS = (
+    ("titled", "titled_x_sentence", "title_asked", "asks_title", "named_by_anchor", "names_anchor", "unasked_title"),
+    ("walk", "walk_rank", "named_walk", "named_walk_rank", "meant_walk", "meant_walk_rank"),
+    ("entity_share", "shared_rarity", "shared_asked", "rarest_shared"),
+    ("lexical", "lexical_rank", "lexical_share", "beside_lexical", "bigrams"),
+)
+_BRIEF = [FIRST.index(name) for name in BRIEF]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question's candidates with what their features are made from, and which of them are right."""
+    """A question's candidates with what their features are made from; `documents` of each, and which are right."""
 
-    view: View
+    set: str
+    number: int
     asked: Asked
     candidates: Candidates
     around: Surroundings
-    first: NDArray[np.float64]
-    right: NDArray[np.int64]
-    weight: float
+    first: Floats
+    question: Floats
+    documents: NDArray[np.int64]
+    right: tuple[int, ...]
 
-    def second(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        """All features, those of the second stage after a first stage with these weights."""
-        key = self.view.index.key[self.candidates.places]
-        order = np.lexsort((key, -np.round(self.first @ np.array(weights), 6)))
-        more = second_features(self.view, self.asked, self.candidates, self.around, self.first, order)
-        return np.concatenate([self.first, more], axis=1)
+    def after(self, score: Floats) -> Known:
+        """What the second network sees, after these scores of the first."""
+        return known_after(self.asked, self.candidates, self.around, self.first, self.question, score)
 
 
-def main() -> None:
-    """Train both stages and write them."""
-    warnings.simplefilter("ignore", FutureWarning)
-    gathered = {name: _gather(name) for name in SETS if available(name)}
-    cases = [case for some in gathered.values() for case in some]
-    first, _ = _fit([(case.first, case.right, case.weight) for case in cases])
-    second, intercept = _fit([(case.second(first), case.right, case.weight) for case in cases])
+def main(wanted: Sequence[str]) -> None:
+    """Train both networks and write them, or check how they carry over."""
+    torch.set_num_threads(1)
+    cases = [case for name in SETS if available(name) for case in gather(name)]
+    if "check" in wanted:
+        check(cases)
+    else:
+        train(cases)
+
+
+def train(cases: Sequence[Case]) -> None:
+    """Train on all that can be learned from and write the weights with their record."""
+    learned = [case for case in cases if _learnable(case)]
+    scores = out_of_fold(learned, [case.number // 2 % FOLDS for case in learned], train_first)
+    known = [case.after(score) for case, score in zip(learned, scores, strict=True)]
+    members = []
+    for seed in range(MEMBERS):
+        first = train_first(learned, seed)
+        members.append(_exported(first, train_second(learned, known, seed, first)))
     record = {
-        "version": 1,
-        "first": dict(zip(FIRST, first, strict=True)),
-        "second": dict(zip((*FIRST, *SECOND), second, strict=True)),
-        "intercept": intercept,
+        "version": 2,
+        "features": {"first": list(FIRST), "second": list(SECOND), "question": list(QUESTION), "brief": list(BRIEF)},
         "training": {
-            "method": "logistic regression, L2, C=0.3, standardised features, each set weighs the same",
-            "questions": {name: len(some) for name, some in gathered.items()},
-            "which": f"even-numbered development questions, evenly spread, at most {MOST} a set",
+            "method": "two networks a member, softmax of each right document against all wrong ones, AdamW",
+            "settings": {"members": MEMBERS, "epochs": [FIRST_EPOCHS, SECOND_EPOCHS], "dropout": DROP, "decay": DECAY},
+            "questions": {name: sum(case.set == name for case in learned) for name in SETS},
+            "which": "even-numbered development questions with a right passage among their candidates",
         },
+        "members": members,
     }
-    TARGET.write_text(json.dumps(record, indent=1) + "\n")
+    TARGET.write_text(json.dumps(record) + "\n")
     print(f"wrote {TARGET.name}: {record['training']}")
 
 
-def _gather(name: str) -> list[Case]:
+def check(cases: Sequence[Case]) -> None:
+    """Print the scores of networks on folds, and on sets, that they did not see."""
+    learned = [case for case in cases if _learnable(case)]
+    folds = [case.number // 2 % FOLDS for case in learned]
+    for name, groups in (("other folds", folds), ("other sets", [list(SETS).index(case.set) for case in learned])):
+        scores = out_of_fold(learned, groups, train_first)
+        known = [case.after(score) for case, score in zip(learned, scores, strict=True)]
+        second = out_of_fold(learned, groups, _second_trainer(learned, known), known)
+        report(name, cases, learned, second)
+
+
+def report(name: str, cases: Sequence[Case], learned: Sequence[Case], scores: Sequence[Floats]) -> None:
+    """Print means by set; questions without a right candidate count as 0."""
+    for part in SETS:
+        rows = []
+        for case, score in zip(learned, scores, strict=True):
+            if case.set == part:
+                order = np.lexsort((case.around.key, -np.round(spread(score, case.documents, case.around.key), 6)))
+                found, right = case.documents[order].tolist(), frozenset(case.right)
+                rows.append([*(recall(found, right, k) for k in (2, 5, 10)), ndcg(found, right)])
+        everything = max(sum(case.set == part for case in cases), 1)
+        means = np.sum(rows, axis=0) / everything * 100
+        print(
+            f"{name}: {part:9} R@2 {means[0]:.1f} R@5 {means[1]:.1f} R@10 {means[2]:.1f} nDCG@10 {means[3]:.1f}",
+            flush=True,
+        )
+
+
+def gather(name: str) -> list[Case]:
+    """The even-numbered questions of a set with their candidates."""
     workspace, _ = open_set(name)
     with workspace:
         state = workspace.snapshots.live()
         view, dense = workspace.library.view(state, LOCAL_OWNER)
-        names = external_ids(workspace, state.snapshot)
-        chosen = questions(name)[::2]
-        chosen = chosen[:: max(1, -(-len(chosen) // MOST))]
+        row_of = {external: row for row, external in external_ids(workspace, state.snapshot).items()}
         cases = []
-        for one in chosen:
+        for number, one in list(enumerate(questions(name)))[::2]:
             wording = search_words(view, one.question, workspace.settings.candidates)
             asked = Asked(one.question, workspace.embedder.embed([one.question])[0], wording.entities)
             candidates = find_candidates(view, dense, asked, wording, workspace.settings.candidates)
-            documents = view.index.document_id[candidates.places].tolist()
-            right = np.array([names[document] in one.supporting for document in documents], np.int64)
-            if right.any():
-                around = surroundings(view, candidates)
-                first = first_features(view, asked, candidates, around)
-                cases.append(Case(view, asked, candidates, around, first, right, 1.0))
-        return [replace(case, weight=1.0 / len(cases)) for case in cases]
+            around = surroundings(view, asked, candidates)
+            first = first_features(view, asked, candidates, around)
+            right = tuple(row_of[external] for external in sorted(one.supporting))
+            about = question_features(asked, first)
+            cases.append(Case(name, number, asked, candidates, around, first, about, around.document, right))
+        return cases
 
 
-def _fit(examples: Sequence[Example]) -> tuple[list[float], float]:
-    features = np.concatenate([f for f, _, _ in examples])
-    labels = np.concatenate([y for _, y, _ in examples])
-    weights = np.concatenate([np.full(len(y), w / y.sum()) for _, y, w in examples])
-    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-9
-    model = LogisticRegression(C=0.3, max_iter=5000)
-    model.fit((features - mean) / spread, labels, sample_weight=weights / weights.mean())
-    scaled = model.coef_[0] / spread
-    return [round(float(x), 4) for x in scaled], round(float(model.intercept_[0] - (scaled * mean).sum()), 4)
+def _learnable(case: Case) -> bool:
+    return bool(np.isin(case.documents, case.right).any())
+
+
+Model = Callable[[Case, Known | None], Floats]
+Trainer = Callable[[Sequence[Case], int], "nn.Module"]
+
+
+def out_of_fold(
+    cases: Sequence[Case], groups: Sequence[int], train: Trainer, known: Sequence[Known] | None = None
+) -> list[Floats]:
+    """Scores of each case by a network that was trained on the cases of all other groups."""
+    found: dict[int, Floats] = {}
+    for group in sorted(set(groups)):
+        model = train([case for case, mine in zip(cases, groups, strict=True) if mine != group], 0).eval()
+        for i, mine in enumerate(groups):
+            if mine == group:
+                with torch.no_grad():
+                    given = _padded([cases[i]], [known[i]] if known else None)
+                    found[i] = model(given)[0].numpy().astype(np.float64)
+    return [found[i] for i in range(len(cases))]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A batch of questions, padded to the same number of candidates."""
+
+    first: Tensor
+    question: Tensor
+    valid: Tensor
+    wrong: Tensor
+    right: Tensor  # [batch, right documents, n]
+    weight: Tensor
+    standing: Tensor | None = None
+    anchors: Tensor | None = None
+    pairs: Tensor | None = None
+
+
+def _padded(cases: Sequence[Case], known: Sequence[Known] | None, weights: Sequence[float] | None = None) -> Given:
+    width = max(len(case.documents) for case in cases)
+    most = max(len(case.right) for case in cases)
+
+    def pad(values: NDArray, axis: int = 0) -> NDArray:  # type: ignore[type-arg]
+        ends = [(0, width - values.shape[axis] if at == axis else 0) for at in range(values.ndim)]
+        return np.pad(values, ends)
+
+    def stack(rows: Sequence[NDArray]) -> Tensor:  # type: ignore[type-arg]
+        array = np.stack(rows)
+        return torch.tensor(array if array.dtype == np.bool_ or array.dtype == np.int64 else array.astype(np.float32))
+
+    right = [[case.documents == document for document in case.right] for case in cases]
+    right = [[*rows, *[np.zeros_like(rows[0])] * (most - len(rows))] for rows in right]
+    more = {}
+    if known:
+        more = {
+            "standing": stack([pad(one.standing) for one in known]),
+            "anchors": stack([np.resize(one.anchors, max(len(other.anchors) for other in known)) for one in known]),
+            "pairs": stack(
+                [
+                    pad(np.resize(one.pairs, (max(len(o.anchors) for o in known), *one.pairs.shape[1:])), 1)
+                    for one in known
+                ]
+            ),
+        }
+    return Given(
+        first=stack([pad(case.first) for case in cases]),
+        question=stack([case.question for case in cases]),
+        valid=stack([pad(np.ones(len(case.documents), np.bool_)) for case in cases]),
+        wrong=stack([pad(~np.isin(case.documents, case.right)) for case in cases]),
+        right=stack([np.stack([pad(row) for row in rows]) for rows in right]),
+        weight=torch.tensor(weights if weights is not None else [1.0] * len(cases)),
+        **more,
+    )
+
+
+class FirstNet(nn.Module):
+    """How a passage fits the question."""
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.mean, self.deviation = mean, deviation
+        self.linear = nn.Linear(len(FIRST), 1, bias=False)
+        self.enter = nn.Linear(len(FIRST) + len(QUESTION), HIDDEN)
+        self.mid = nn.Linear(HIDDEN, HIDDEN)
+        self.out = nn.Linear(HIDDEN, 1, bias=False)
+        self.drop = nn.Dropout(DROP)
+
+    def forward(self, given: Given) -> Tensor:
+        """`[batch, n]`."""
+        known = (given.first - self.mean) / self.deviation
+        about = given.question[:, None, :].expand(-1, known.shape[1], -1)
+        inner = self.drop(torch.relu(self.enter(torch.cat([known, about], dim=-1))))
+        inner = self.drop(torch.relu(self.mid(inner)))
+        score: Tensor = (self.linear(known) + self.out(inner)).squeeze(-1)
+        return score
+
+
+class SecondNet(nn.Module):
+    """How a passage fits the question and the anchors; see retrieval/ranker.py for what it computes."""
+
+    def __init__(self, mean: Tensor, deviation: Tensor, pair_mean: Tensor, pair_deviation: Tensor) -> None:
+        super().__init__()
+        self.mean, self.deviation, self.pair_mean, self.pair_deviation = mean, deviation, pair_mean, pair_deviation
+        own = len(FIRST) + len(STANDING)
+        self.pair_in = nn.Linear(len(SECOND) + 2 * (len(BRIEF) + len(STANDING)), PAIR_HIDDEN)
+        self.pair_out = nn.Linear(PAIR_HIDDEN, MESSAGE)
+        self.linear = nn.Linear(own, 1, bias=False)
+        self.enter = nn.Linear(own + len(QUESTION) + 3 * MESSAGE, HIDDEN)
+        self.mid = nn.Linear(HIDDEN, HIDDEN)
+        self.out = nn.Linear(HIDDEN, 1, bias=False)
+        self.drop = nn.Dropout(DROP)
+
+    def forward(self, given: Given) -> Tensor:
+        """`[batch, n]`."""
+        known = (given.first - self.mean) / self.deviation
+        own = torch.cat([known, given.standing], dim=-1)
+        heard = self._heard(known[..., _BRIEF], given)
+        about = given.question[:, None, :].expand(-1, known.shape[1], -1)
+        inner = self.drop(torch.relu(self.enter(self.drop(torch.cat([own, about, heard], dim=-1)))))
+        inner = self.drop(torch.relu(self.mid(inner)))
+        score: Tensor = (self.linear(own) + self.out(inner)).squeeze(-1)
+        return score
+
+    def _heard(self, brief: Tensor, given: Given) -> Tensor:
+        anchors, standing = given.anchors, given.standing
+        count, most = brief.shape[1], anchors.shape[1]
+        pick = anchors[..., None]
+
+        def of_anchors(values: Tensor) -> Tensor:
+            mine = torch.gather(values, 1, pick.expand(-1, -1, values.shape[-1]))
+            return mine[:, :, None, :].expand(-1, -1, count, -1)
+
+        def of_others(values: Tensor) -> Tensor:
+            return values[:, None, :, :].expand(-1, most, -1, -1)
+
+        pairs = (given.pairs - self.pair_mean) / self.pair_deviation
+        parts = [pairs, of_anchors(brief), of_others(brief), of_anchors(standing), of_others(standing)]
+        said = self.pair_out(torch.relu(self.pair_in(torch.cat(parts, dim=-1))))
+        others = (torch.arange(count)[None, None, :] != pick) & given.valid[:, None, :]
+        strongest = torch.where(others[..., None], said, -5.0).amax(1)
+        place = torch.gather(standing[..., 0], 1, anchors)
+        mean = (said * (others * (4 * place).softmax(-1)[..., None])[..., None]).sum(1)
+        follows = torch.where(others[..., None], said + standing[:, None, :, :1], -5.0).amax(2)
+        back = torch.zeros_like(strongest).scatter(1, pick.expand(-1, -1, said.shape[-1]), follows)
+        return torch.cat([strongest, mean, back], dim=-1)
+
+
+def loss_of(score: Tensor, given: Given) -> Tensor:
+    """Cross-entropy of the best passage of each right document against all wrong candidates."""
+    wrong = torch.where(given.wrong, score, -1e9).logsumexp(-1)
+    right = torch.where(given.right, score[:, None, :], -1e9).amax(-1)
+    there = given.right.any(-1)
+    each = (nn.functional.softplus(wrong[:, None] - right) * there).sum(1) / there.sum(1).clamp(min=1)
+    return (each * given.weight).sum() / given.weight.sum()
+
+
+def train_first(cases: Sequence[Case], seed: int) -> FirstNet:
+    """A first network, trained on these cases."""
+    torch.manual_seed(seed)
+    net = FirstNet(*_moments(np.concatenate([case.first for case in cases])))
+    _train(net, cases, None, FIRST_EPOCHS)
+    return net
+
+
+def train_second(cases: Sequence[Case], known: Sequence[Known], seed: int, first: FirstNet | None = None) -> SecondNet:
+    """A second network, trained on these cases after first-stage scores of networks that had not seen them."""
+    torch.manual_seed(seed)
+    pairs = _moments(np.concatenate([one.pairs[:4].reshape(-1, len(SECOND)) for one in known]))
+    own = (first.mean, first.deviation) if first else _moments(np.concatenate([case.first for case in cases]))
+    net = SecondNet(*own, *pairs)
+    _train(net, cases, known, SECOND_EPOCHS)
+    return net
+
+
+def _second_trainer(cases: Sequence[Case], known: Sequence[Known]) -> Trainer:
+    place = {id(case): i for i, case in enumerate(cases)}
+    return lambda some, seed: train_second(some, [known[place[id(case)]] for case in some], seed)
+
+
+def _moments(values: Floats) -> tuple[Tensor, Tensor]:
+    return torch.tensor(values.mean(0), dtype=torch.float32), torch.tensor(values.std(0) + 1e-6, dtype=torch.float32)
+
+
+def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None, epochs: int) -> None:
+    sizes = {name: sum(case.set == name for case in cases) for name in SETS}
+    weights = np.array([len(cases) / sizes[case.set] for case in cases])
+    steps = epochs * -(-len(cases) // BATCH)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    net.train()
+    for _ in range(epochs):
+        order = torch.randperm(len(cases)).tolist()
+        for begin in range(0, len(order), BATCH):
+            chosen = order[begin : begin + BATCH]
+            some = [known[i] for i in chosen] if known else None
+            given = _padded([cases[i] for i in chosen], some, weights[chosen].tolist())
+            _blind(given)
+            loss = loss_of(torch.where(given.valid, net(given), -1e9), given)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    net.eval()
+
+
+def _blind(given: Given) -> None:
+    for row in torch.nonzero(torch.rand(len(given.first)) < BLIND).flatten().tolist():
+        signal = SIGNALS[int(torch.randint(len(SIGNALS), ()))]
+        given.first[row][:, [FIRST.index(name) for name in signal if name in FIRST]] = 0.0
+        if given.pairs is not None:
+            given.pairs[row][..., [SECOND.index(name) for name in signal if name in SECOND]] = 0.0
+
+
+def _exported(first: FirstNet, second: SecondNet) -> dict[str, object]:
+    own = len(FIRST) + len(STANDING) + len(QUESTION)
+    enter = second.enter.weight.T
+    tensors = {
+        "mean": first.mean,
+        "spread": first.deviation,
+        "first_linear": first.linear.weight[0],
+        "first_in": first.enter.weight.T,
+        "first_in_bias": first.enter.bias,
+        "first_mid": first.mid.weight.T,
+        "first_mid_bias": first.mid.bias,
+        "first_out": first.out.weight[0],
+        "pair_mean": second.pair_mean,
+        "pair_spread": second.pair_deviation,
+        "pair_in": second.pair_in.weight.T,
+        "pair_in_bias": second.pair_in.bias,
+        "pair_out": second.pair_out.weight.T,
+        "pair_out_bias": second.pair_out.bias,
+        "linear": second.linear.weight[0],
+        "in": enter[:own],
+        "in_messages": enter[own:].reshape(3, MESSAGE, HIDDEN),
+        "in_bias": second.enter.bias,
+        "mid": second.mid.weight.T,
+        "mid_bias": second.mid.bias,
+        "out": second.out.weight[0],
+    }
+    assert set(tensors) == set(SHAPES)
+    return {name: _rounded(tensor.detach().numpy().tolist()) for name, tensor in tensors.items()}
+
+
+def _rounded(values: object) -> object:
+    if isinstance(values, list):
+        return [_rounded(value) for value in values]
+    assert isinstance(values, float)
+    return float(f"{values:.6g}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
 
     top_k: Annotated[int, Field(ge=1, le=100, description="Passages that a retrieval returns.")] = 10
     candidates: Annotated[int, Field(ge=10, le=200, description="Candidates taken from each signal.")] = 40
+    search: Annotated[
+        Literal["auto", "exact"],
+        Field(description="auto: approximate vector search where more than 65,536 passages are visible; exact: never."),
+    ] = "auto"
     context_tokens: Annotated[int, Field(ge=128, le=100_000, description="Token budget of the context.")] = 1500
 
     generator: Annotated[

@@ -20,12 +20,11 @@ from graph.relations import NOTABLE
 from graph.walk import gather
 from kernel.storage.corpus import IndexRow
 from retrieval.analysis import plain, stem, term_hash, terms, words
-from retrieval.index import NAMED, PHRASE, TITLE, Addition, Index, Run, UInt64, distinct
+from retrieval.index import NAMED, PHRASE, TITLE, WORD_BITS, Addition, Index, Run, UInt64, distinct
 from retrieval.lists import Array, Int64, Lists, lists_of
 
 PHRASE_WORDS = 8
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
-_WORD_BITS = np.uint64(0xFFFFFFFF)
 _PAIR = np.int64(1) << np.int64(32)
 SCAN_FROM = 100_000
 """Words of older chunks a new title from which on looking it up costs less than reading them all."""
@@ -52,7 +51,7 @@ def addition(index: Index, new: Additions) -> Addition:
     low = len(index)
     place = {int(row.chunk_id): number for number, row in enumerate(new.rows)}
     word_rows = [np.array([term_hash(word) for word in words(plain(row.text))], np.uint64) for row in new.rows]
-    stream = np.concatenate(word_rows) & _WORD_BITS
+    stream = np.concatenate(word_rows) & WORD_BITS
     entities = _Entities(index, new)
     titles = _Titles(index, new.rows, entities)
     links = _links(index, new, place, entities, _Stream(_begins(word_rows), stream), titles)
@@ -216,7 +215,7 @@ def _phrases_of(title: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _hashes(pieces: Sequence[str]) -> UInt64:
-    return np.array([term_hash(piece) for piece in pieces], np.uint64) & _WORD_BITS
+    return np.array([term_hash(piece) for piece in pieces], np.uint64) & WORD_BITS
 
 
 def _rolled(pieces: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +10,18 @@ from numpy.typing import NDArray
 
 from graph.walk import Mass, Steps, WalkSettings, steps_from_entities, steps_from_passages
 from retrieval.decompose import target_of
-from retrieval.dense import DenseIndex
-from retrieval.features import Candidates
-from retrieval.lexical import Lexical, question_terms
+from retrieval.dense import Cosines, DenseIndex
+from retrieval.features import Candidates, on_log_scale, scaled
+from retrieval.hops import next_passages, place_within, value_at
+from retrieval.lexical import Lexical
 from retrieval.question import Asked, named_in
 from retrieval.view import View
 
 WALKS = ((0.1, 0.7), (0.5, 0.5))
 """Two walks, each (share that begins at passages, damping): one follows what the question names, one what it means."""
 SEEDS = 16
+ANCHORS = 6
+"""Candidates that are looked at again for what they lead to; the first BRIDGE_ANCHORS of them also for documents."""
 BRIDGE_ANCHORS = 4
 BRIDGED_EACH = 2
 BRIDGED = 24
@@ -29,14 +33,12 @@ BRIDGED_FROM = 1024
 class Wording:
     """What a question's words alone lead to: all that can be found before its vector is known.
 
-    `aimed` are the terms that say what is asked for; `worded` the best chunks by BM25; `steps` the walk from the
-    entities that the question names.
+    `worded` are the best chunks by BM25; `steps` is the walk from the entities that the question names.
     """
 
     text: str
     entities: Mass
     lexical: Lexical
-    aimed: tuple[str, ...]
     worded: NDArray[np.int64]
     steps: tuple[tuple[int, Mass], ...]
 
@@ -44,14 +46,13 @@ class Wording:
 def search_words(view: View, text: str, each: int) -> Wording:
     """Everything that needs the words of a question and not its vector."""
     entities = named_in(view, text)
-    lexical = Lexical(view, text)
+    lexical = Lexical(view, text, target_of(text))
     rare = view.links.weight[entities.nodes].astype(np.float64) ** 1.5 * entities.values
     seeds = Mass(entities.nodes, rare / max(float(rare.sum()), 1e-12))
     return Wording(
         text=text,
         entities=entities,
         lexical=lexical,
-        aimed=tuple(question_terms(target_of(text))),
         worded=lexical.best(each),
         steps=steps_from_entities(view.links, seeds, WalkSettings()),
     )
@@ -59,31 +60,43 @@ def search_words(view: View, text: str, each: int) -> Wording:
 
 def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wording, each: int) -> Candidates:
     """The union of the best `each` of the dense and lexical signals and of the two walks, and what those lead to."""
-    near, cosine = dense.search(view, asked.vector, each)
+    cosines = Cosines(dense, view, asked.vector)
+    near, cosine = cosines.best(each)
     walked = walk(view, wording, near, cosine)
     by_walk = [_best(view, mass)[:each] for mass in walked]
     places = np.unique(np.concatenate([near, wording.worded, *by_walk]))
-    anchors = _anchors(dense, asked, wording.lexical, places, view.index.key)
-    places = np.union1d(places, bridges(view, dense, asked, anchors, wording))
-    lexical, coverage = wording.lexical.at(places)
-    top = np.zeros(len(places))
-    for mass in walked:
-        found = np.isin(places, mass.nodes)
-        top[found] = np.maximum(top[found], mass.values[np.searchsorted(mass.nodes, places[found])])
+    anchors = _anchors(view, cosines, wording, walked, places)
+    places = np.union1d(places, bridges(view, cosines, anchors[:BRIDGE_ANCHORS], wording.lexical))
+    places = np.union1d(places, next_passages(view, cosines, asked, wording.lexical, anchors, places))
+    return _gathered(view, cosines, wording, walked, places)
+
+
+def _gathered(
+    view: View, cosines: Cosines, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
+) -> Candidates:
+    """The candidates with every signal's score of each."""
+    lexical = wording.lexical
+    beside, there = _beside(view, places)
+    each = lexical.contributions(np.concatenate([places, *beside]))
+    scores = each.sum(axis=0).reshape(3, len(places))
+    holds = (each[:, : len(places)] > 0).T
     return Candidates(
         places=places,
-        dense=np.round((dense.vectors[places] @ asked.vector).astype(np.float64), 6),
-        lexical=lexical,
-        walk=top,
-        coverage=coverage,
-        target=wording.lexical.at(places, wording.aimed)[1],
-        rarity=wording.lexical.rarity,
+        dense=cosines.at(places),
+        lexical=scores[0],
+        walk=np.stack([value_at(mass, places) for mass in walked], axis=1),
+        coverage=holds @ lexical.idf / max(float(lexical.idf.sum()), 1e-9),
+        target=holds @ lexical.aims / max(float(lexical.aims.sum()), 1e-9),
+        rarity=lexical.rarity,
+        holds=holds,
+        idf=lexical.idf,
+        unknown=lexical.unknown * float(np.log1p(view.count)),
+        beside_dense=np.max([cosines.at(at) for at in beside] * there, axis=0, initial=0.0),
+        beside_lexical=np.max(scores[1:] * there, axis=0, initial=0.0),
     )
 
 
-def bridges(
-    view: View, dense: DenseIndex, asked: Asked, anchors: NDArray[np.int64], wording: Wording
-) -> NDArray[np.int64]:
+def bridges(view: View, cosines: Cosines, anchors: NDArray[np.int64], lexical: Lexical) -> NDArray[np.int64]:
     """Passages of the documents that the anchors name, the BRIDGED_EACH of each that best hold what is asked for.
 
     This is the question's second hop where documents are long: a walk knows only that a document is about a name.
@@ -95,28 +108,22 @@ def bridges(
     places = places[~np.isin(index.document_id[places], index.document_id[anchors])]
     if not len(places):
         return places
-    aimed = wording.lexical.at(places, wording.aimed)[0]
-    score = np.round(aimed / max(float(aimed.max(initial=0.0)), 1e-9) + dense.vectors[places] @ asked.vector, 6)
+    score = np.round(lexical.aimed_at(places) + cosines.at(places), 6)
     order = np.lexsort((index.key[places], -score, index.document_id[places]))
     places, score = places[order], score[order]
     document = index.document_id[places]
-    begins = np.flatnonzero(np.append(True, document[1:] != document[:-1]))
-    within = np.arange(len(places)) - np.repeat(begins, np.diff(np.append(begins, len(places))))
-    places, score = places[within < BRIDGED_EACH], score[within < BRIDGED_EACH]
+    kept = place_within(document) < BRIDGED_EACH
+    places, score = places[kept], score[kept]
     return places[np.lexsort((index.key[places], -score))][:BRIDGED]
 
 
 def _anchors(
-    dense: DenseIndex,
-    asked: Asked,
-    wording: Lexical,
-    places: NDArray[np.int64],
-    key: NDArray[np.uint64],
+    view: View, cosines: Cosines, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The few candidates that are nearest to the question in words and meaning together."""
-    lexical = wording.at(places)[0]
-    score = np.round(dense.vectors[places] @ asked.vector + lexical / max(float(lexical.max(initial=0.0)), 1e-9), 6)
-    return places[np.lexsort((key[places], -score))][:BRIDGE_ANCHORS]
+    """The few candidates that are nearest to the question in meaning, words and the graph together, best first."""
+    score = cosines.at(places) + 0.5 * scaled(wording.lexical.at(places))
+    score += 0.3 * on_log_scale(np.max([value_at(mass, places) for mass in walked], axis=0))
+    return places[np.lexsort((view.index.key[places], -np.round(score, 6)))][:ANCHORS]
 
 
 def _best(view: View, mass: Mass) -> NDArray[np.int64]:
@@ -124,7 +131,7 @@ def _best(view: View, mass: Mass) -> NDArray[np.int64]:
     return mass.nodes[np.lexsort((view.index.key[mass.nodes], -np.round(mass.values, 12)))]
 
 
-def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[np.float32]) -> list[Mass]:
+def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[np.float64]) -> list[Mass]:
     """Personalised PageRank from the question's entities and the passages nearest to it, once for each of WALKS."""
     seeds = _passage_seeds(near[:SEEDS], cosine[:SEEDS], wording.lexical, wording.worded[:SEEDS])
     seeds = seeds.scaled(1 / max(float(seeds.values.sum()), 1e-12))
@@ -134,9 +141,19 @@ def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[
 
 
 def _passage_seeds(
-    near: NDArray[np.int64], cosine: NDArray[np.float32], wording: Lexical, worded: NDArray[np.int64]
+    near: NDArray[np.int64], cosine: NDArray[np.float64], wording: Lexical, worded: NDArray[np.int64]
 ) -> Mass:
-    lexical = wording.at(worded)[0]
+    lexical = wording.at(worded)
     scale = max(float(lexical.max(initial=0.0)), 1e-9)
     values = [np.maximum(cosine, 0).astype(np.float64) ** 4, (lexical / scale) ** 4 / 4]
     return Mass.of(np.concatenate([near, worded]), np.concatenate(values))
+
+
+def _beside(view: View, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`[2, n]` each: the chunks before and after, and whether they are visible chunks of the same text."""
+    index = view.index
+    steps = np.array([[-1], [1]])
+    at = np.clip(places + steps, 0, max(len(index) - 1, 0))
+    follows = index.ordinal[at] - index.ordinal[places] == steps
+    same: NDArray[np.bool_] = (index.revision_id[at] == index.revision_id[places]) & follows & view.mask[at]
+    return at, same

@@ -46,7 +46,10 @@ class Cells:
     @staticmethod
     def read(path: Path) -> Cells:
         """Cells from a file that stays where it is: its pages are shared by all processes that read it."""
-        return Cells(faiss.read_index(str(path), faiss.IO_FLAG_MMAP))
+        inverted: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
+        lists: Any = faiss.downcast_InvertedLists(inverted.invlists)
+        lists.prefetch_nthread = 0  # starting threads costs more than reading
+        return Cells(inverted)
 
     def write(self, path: Path) -> None:
         """Keep the cells in a file."""

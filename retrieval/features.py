@@ -1,17 +1,28 @@
-"""What is known of each candidate passage, as numbers that a linear model can weigh.
+"""What is known of each candidate passage, as numbers for the second stage to weigh.
 
-The first group compares a passage with the question. The second follows the question's second hop without a model
-call: from the best passages found so far (anchors) to what they name, and from the question together with an anchor's
-best sentence (a hop vector) to what that makes askable next.
+The first group compares a passage with the question. The second follows the question's next hop without a model call:
+for each of the best passages found so far (anchors) and each candidate, how the one leads to the other: by a name, by
+a rare entity that both hold, by terms of the question that the anchor lacks, and by the likeness of the passage to
+the question taken together with the anchor's best sentences (a hop vector). A third, small group describes the
+question itself.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graph.names import STOPWORDS
+from graph.walk import gather
+from retrieval.analysis import content_terms, term_hash, words
+from retrieval.hops import value_at
+from retrieval.index import WORD_BITS
 from retrieval.question import Asked
 from retrieval.view import View
 
@@ -21,44 +32,79 @@ Ints = NDArray[np.int64]
 FIRST = (
     "dense",
     "dense_rank",
+    "dense_gap",
     "lexical",
     "lexical_rank",
+    "lexical_share",
     "coverage",
+    "coverage_rank",
+    "coverage_gap",
+    "whole_coverage",
+    "target",
     "walk",
     "walk_rank",
+    "named_walk",
+    "named_walk_rank",
+    "meant_walk",
+    "meant_walk_rank",
     "sentence",
+    "sentence_rank",
+    "sentence_gap",
     "two_sentences",
     "titled",
-    "entity_share",
     "titled_x_sentence",
-    "target",
+    "title_asked",
+    "asks_title",
+    "entity_share",
+    "bigrams",
+    "length",
+    "beside_dense",
+    "beside_lexical",
 )
 SECOND = (
     "named_by_anchor",
     "names_anchor",
+    "unasked_title",
     "shared_rarity",
+    "shared_asked",
+    "rarest_shared",
+    "alike",
     "hop",
     "hop_sentence",
-    "anchor",
-    "titled_x_named",
-    "sentence_x_named",
-    "named_x_hop",
-    "unasked_title",
-    "named_x_target",
+    "hop_gap",
+    "away_sentence",
+    "sentence_alike",
+    "adds_coverage",
+    "joint_coverage",
+    "same_document",
+    "same_title",
 )
-ANCHORS = 6
+QUESTION = ("entities", "compares", "who", "when", "where", "best_coverage", "best_dense", "best_titled", "titles")
 OPEN = 0.1
 """Share of the question's terms, by rarity, from which on a passage that lacks them leads to others in full."""
-HOP_ANCHORS = 4
 HOP_SENTENCES = 2
+TIED = 0.25
+"""Rarity of a shared entity from which on two passages count as tied, beside that of an entity which only one names."""
+_CUES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\b(?:or|both|same|also|more|older|younger|first|earlier|later|longer|than)\b",
+        r"\b(?:who|whose)\b",
+        r"\b(?:when|year|date)\b",
+        r"\b(?:where|place|country|city)\b",
+    )
+)
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Candidate positions, ascending, with each signal's score (0 where it did not find one).
+    """Candidate positions `[n]`, ascending, with each signal's score (0 where it did not find one).
 
-    `coverage` is the share of the question's terms that a passage holds, weighed by `rarity`, their idf; `target` the
-    share of those terms that say what is asked for.
+    `holds` says which of the question's terms a passage holds, `idf` their rarity (as `rarity` by term); `coverage` is
+    the share of all that it holds, `target` of those that say what is asked for; `unknown` the weight of terms that no
+    passage holds. `walk` is `[n, 2]`: the walk from what the question names, and from what it means. `beside_*` are
+    the scores of the better of the chunks before and after.
     """
 
     places: Ints
@@ -68,162 +114,250 @@ class Candidates:
     coverage: Floats
     target: Floats
     rarity: dict[str, float]
+    holds: NDArray[np.bool_]
+    idf: Floats
+    unknown: float
+    beside_dense: Floats
+    beside_lexical: Floats
+
+    @property
+    def whole_coverage(self) -> Floats:
+        """Coverage of all the question's terms, those that no passage holds among them."""
+        known = float(self.idf.sum())
+        return self.coverage * (known / max(known + self.unknown, 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The sentences and entities of the candidates, gathered once.
+    """The sentences, entities and words of the candidates, gathered once; every `*owner` is ascending.
 
     Whether a passage is about an entity (title) or names it in its text is told apart: the passages of one long
-    document share its title, and that alone does not lead from one of them to the next.
+    document share its title, and that alone does not lead from one of them to the next. `asked` is how surely the
+    question means each entity, `similarity` that of each sentence to the question; `count` passages are visible.
     """
 
+    count: int
+    key: NDArray[np.uint64]
+    vectors: NDArray[np.float32]
     sentences: NDArray[np.float32]
     sentence_owner: Ints
+    similarity: Floats
     entity: Ints
     entity_owner: Ints
     is_title: NDArray[np.bool_]
     is_named: NDArray[np.bool_]
+    asked: Floats
+    rarity: Floats
+    sharpness: Floats
+    word: NDArray[np.uint32]
+    word_owner: Ints
     document: Ints
+    title: NDArray[np.uint64]
 
 
-def surroundings(view: View, candidates: Candidates) -> Surroundings:
-    """Read what the features need of each candidate's sentences and entities."""
-    sentence_owner, sentences = view.index.sentences_in(candidates.places)
-    entity_owner, entity, is_title, is_named = view.links.entities_in(candidates.places)
+def surroundings(view: View, asked: Asked, candidates: Candidates) -> Surroundings:
+    """Read what the features need of each candidate's sentences, entities and words."""
+    index, places = view.index, candidates.places
+    sentence_owner, sentences = index.sentences_in(places)
+    owner, entity, is_title, is_named = view.links.entities_in(places)
+    word_owner, slots = gather(index.word_ptr, places)
+    rarity = view.links.weight[entity].astype(np.float64)
     return Surroundings(
-        sentences,
-        sentence_owner,
-        entity,
-        entity_owner,
-        is_title,
-        is_named,
-        view.index.document_id[candidates.places],
+        count=view.count,
+        key=index.key[places],
+        vectors=index.vectors[places],
+        sentences=sentences,
+        sentence_owner=sentence_owner,
+        similarity=rounded(sentences @ asked.vector),
+        entity=entity,
+        entity_owner=owner,
+        is_title=is_title,
+        is_named=is_named,
+        asked=value_at(asked.entities, entity),
+        rarity=rarity,
+        sharpness=np.minimum(rarity / max(float(np.log1p(view.count / 2)), 1.0), 1.0) ** 2,
+        word=index.words[slots],
+        word_owner=word_owner,
+        document=index.document_id[places],
+        title=index.title[places],
     )
 
 
 def first_features(view: View, asked: Asked, candidates: Candidates, around: Surroundings) -> Floats:
-    """`[candidates, len(FIRST)]`: how a passage fits the question itself."""
-    count = len(candidates.places)
-    similarity = np.round(around.sentences @ asked.vector, 6)
-    best, second = _two_best(similarity, around.sentence_owner, candidates.dense)
-    asked_weight = np.zeros(len(around.entity))
-    share = np.zeros(count)
-    if len(asked.entities.nodes):
-        asked_weight = _lookup(asked.entities.nodes, asked.entities.values, around.entity)
-        rarity = view.links.weight[around.entity] * asked_weight
-        total = float((view.links.weight[asked.entities.nodes] * asked.entities.values).sum())
-        share = np.bincount(around.entity_owner, weights=rarity, minlength=count) / max(total, 1e-9)
-    titled = np.zeros(count)
-    np.maximum.at(titled, around.entity_owner, asked_weight * around.is_title * _sharpness(view, around))
-    lexical = candidates.lexical / max(float(candidates.lexical.max(initial=0.0)), 1e-9)
-    walk = candidates.walk / max(float(candidates.walk.max(initial=0.0)), 1e-12)
-    columns = (
-        candidates.dense,
-        _reciprocal_rank(candidates.dense),
-        lexical,
-        _reciprocal_rank(candidates.lexical),
-        candidates.coverage,
-        np.log1p(100 * walk) / np.log(101),
-        _reciprocal_rank(candidates.walk),
-        best,
-        (best + second) / 2,
-        titled,
-        share,
-        titled * best,
-        candidates.target,
-    )
-    return np.stack(columns, axis=1)
+    """`[n, len(FIRST)]`: how a passage fits the question itself."""
+    best, second = _two_best(around, candidates.dense)
+    titled, title_asked, asks_title = _titles(view, asked, candidates, around)
+    walk = candidates.walk.max(axis=1, initial=0.0)
+    lexical_ceiling = max(2.2 * float(candidates.idf.sum()), 1e-9)
+    columns = {
+        "dense": candidates.dense,
+        "lexical": scaled(candidates.lexical),
+        "lexical_share": candidates.lexical / lexical_ceiling,
+        "coverage": candidates.coverage,
+        "whole_coverage": candidates.whole_coverage,
+        "target": candidates.target,
+        "walk": on_log_scale(walk),
+        "named_walk": on_log_scale(candidates.walk[:, 0]),
+        "meant_walk": on_log_scale(candidates.walk[:, 1]),
+        "sentence": best,
+        "two_sentences": (best + second) / 2,
+        "titled": titled,
+        "titled_x_sentence": titled * best,
+        "title_asked": title_asked,
+        "asks_title": asks_title,
+        "entity_share": _entity_share(view, asked, around, len(best)),
+        "bigrams": _bigrams(asked, around, len(best)),
+        "length": np.log1p(np.bincount(around.word_owner, minlength=len(best))) / 5,
+        "beside_dense": candidates.beside_dense,
+        "beside_lexical": candidates.beside_lexical / max(float(candidates.lexical.max(initial=0.0)), 1e-9),
+    }
+    ranked = ("dense", "lexical", "coverage", "walk", "named_walk", "meant_walk", "sentence")
+    columns |= {f"{name}_rank": _reciprocal_rank(columns[name]) for name in ranked}
+    columns |= {f"{name}_gap": columns[name] - columns[name].max() for name in ("dense", "coverage", "sentence")}
+    return np.stack([columns[name] for name in FIRST], axis=1)
 
 
-def second_features(
-    view: View, asked: Asked, candidates: Candidates, around: Surroundings, first: Floats, order: Ints
-) -> Floats:
-    """`[candidates, len(SECOND)]`: how a passage follows from the best ones so far. `order` ranks the candidates."""
-    count = len(candidates.places)
-    rank = np.empty(count, np.int64)
-    rank[order] = np.arange(count)
-    named, names, shared = _bridges(view, asked, candidates, around, order)
-    hop, hop_sentence = _hops(view, asked, candidates, around, order)
-    best, titled = first[:, FIRST.index("sentence")], first[:, FIRST.index("titled")]
-    columns = (
-        named,
-        names,
-        shared,
-        hop,
-        hop_sentence,
-        1.0 / (1.0 + rank),
-        titled * named,
-        best * named,
-        named * hop_sentence,
-        (titled == 0) * named,
-        named * candidates.target,
-    )
-    return np.stack(columns, axis=1)
+def question_features(asked: Asked, first: Floats) -> Floats:
+    """`[len(QUESTION)]`: what kind of question it is, as far as its words and its best candidates tell."""
+    cues = [float(cue.search(asked.text) is not None) for cue in _CUES]
+    coverage, dense, titled = (first[:, FIRST.index(name)] for name in ("coverage", "dense", "titled"))
+    entities = min(len(asked.entities.nodes), 6) / 6
+    return np.array([entities, *cues, coverage.max(), dense.max(), titled.max(), min(int((titled > 0.3).sum()), 5) / 5])
 
 
-def _bridges(
-    view: View, asked: Asked, candidates: Candidates, around: Surroundings, order: Ints
-) -> tuple[Floats, Floats, Floats]:
-    """How strongly the anchors name each passage, are named by it, and share rare entities with it.
+def pair_features(asked: Asked, candidates: Candidates, around: Surroundings, anchors: Ints) -> Floats:
+    """`[anchors, n, len(SECOND)]`: how each of the candidates follows from each anchor (a row of the candidates).
 
-    An anchor that holds all the question's terms leads nowhere: there is nothing left to ask of another passage.
+    Names that an anchor holds count the less, the more of the question it covers: where nothing is left to ask, it
+    leads nowhere.
     """
-    count = len(candidates.places)
-    left = np.clip((1.0 - candidates.coverage) / OPEN, 0.0, 1.0)
-    named, names, shared = np.zeros(count), np.zeros(count), np.zeros(count)
-    rarity = view.links.weight[around.entity].astype(np.float64)
-    sharpness = _sharpness(view, around)
-    rarity *= 1 - _lookup(asked.entities.nodes, asked.entities.values, around.entity)
-    ceiling = max(float(np.log1p(view.count)), 1.0)
-    for number, anchor in enumerate(order[:ANCHORS].tolist()):
-        mine = around.entity_owner == anchor
-        elsewhere = around.document[around.entity_owner] != around.document[anchor]
-        trust = left[anchor] / (1.0 + 0.25 * number)
-        here = np.isin(around.entity, around.entity[mine]) & ~mine
-        to_title = np.isin(around.entity, around.entity[mine & around.is_named]) & around.is_title & elsewhere
-        np.maximum.at(named, around.entity_owner[to_title], trust * sharpness[to_title])
-        from_title = np.isin(around.entity, around.entity[mine & around.is_title]) & around.is_named & elsewhere
-        np.maximum.at(names, around.entity_owner[from_title], trust * sharpness[from_title])
-        tie = np.bincount(around.entity_owner[here], weights=rarity[here], minlength=count) * (trust / ceiling)
-        np.maximum(shared, tie, out=shared)
-    return named, names, np.minimum(shared, 3.0)
+    trust = np.clip((1.0 - candidates.whole_coverage[anchors]) / OPEN, 0.0, 1.0)[:, None]
+    elsewhere = around.document[anchors][:, None] != around.document[None, :]
+    columns = _ties(around, anchors)
+    columns = {name: value * trust * elsewhere for name, value in columns.items()}
+    columns |= _likeness(asked, around, anchors)
+    columns["hop_gap"] = _gap(columns["hop_sentence"], columns["rarest_shared"] > TIED)
+    weighed = candidates.holds * candidates.idf
+    total = max(float(candidates.idf.sum()), 1e-9)
+    columns["adds_coverage"] = candidates.coverage - weighed[anchors] @ candidates.holds.T / total
+    columns["joint_coverage"] = columns["adds_coverage"] + candidates.coverage[anchors][:, None]
+    columns["same_document"] = (~elsewhere).astype(np.float64)
+    columns["same_title"] = (around.title[anchors][:, None] == around.title[None, :]).astype(np.float64)
+    return rounded(np.stack([columns[name] for name in SECOND], axis=2))
 
 
-def _sharpness(view: View, around: Surroundings) -> Floats:
-    """How far an entity points at single passages: 1 where two share it, falling to 0 for one that all share."""
-    rarity = view.links.weight[around.entity].astype(np.float64)
-    return np.minimum(rarity / max(float(np.log1p(view.count / 2)), 1.0), 1.0) ** 2
+def rounded(values: NDArray[np.floating[Any]]) -> Floats:
+    """Values in double precision, rounded to what sums taken in another order have in common."""
+    exact = values.astype(np.float64)
+    return np.round(exact, 6, out=exact)
 
 
-def _hops(view: View, asked: Asked, candidates: Candidates, around: Surroundings, order: Ints) -> tuple[Floats, Floats]:
-    vectors, owners = [], []
-    similarity = np.round(around.sentences @ asked.vector, 6)
-    for anchor in order[:HOP_ANCHORS].tolist():
-        rows = np.flatnonzero(around.sentence_owner == anchor)
-        for row in rows[np.argsort(-similarity[rows], kind="stable")[:HOP_SENTENCES]].tolist():
-            joined = asked.vector + around.sentences[row]
-            vectors.append(joined / max(float(np.linalg.norm(joined)), 1e-9))
-            owners.append(anchor)
-    count = len(candidates.places)
-    if not vectors:
-        return np.zeros(count), np.zeros(count)
-    hops = np.stack(vectors)
-    passage = view.index.vectors[candidates.places] @ hops.T
-    sentence = around.sentences @ hops.T
-    for column, anchor in enumerate(owners):
-        passage[anchor, column] = -1.0
-        sentence[around.sentence_owner == anchor, column] = -1.0
-    best = np.full(count, -1.0)
-    np.maximum.at(best, around.sentence_owner, sentence.max(axis=1, initial=-1.0))
-    return passage.max(axis=1), np.where(best < -0.99, passage.max(axis=1), best)
+def scaled(scores: Floats) -> Floats:
+    """Scores as shares of the highest."""
+    return scores / max(float(scores.max(initial=0.0)), 1e-9)
 
 
-def _two_best(similarity: NDArray[np.float32], owner: Ints, otherwise: Floats) -> tuple[Floats, Floats]:
-    order = np.lexsort((-similarity, owner))
-    owner, similarity = owner[order], similarity[order]
+def on_log_scale(mass: Floats) -> Floats:
+    """A walk's mass from 0 to 1, a hundredth of the highest near the middle."""
+    shares: Floats = np.log1p(100 * mass / max(float(mass.max(initial=0.0)), 1e-12)) / np.log(101)
+    return shares
+
+
+def _ties(around: Surroundings, anchors: Ints) -> dict[str, Floats]:
+    """By what names and entities the anchors and the candidates hang together, `[anchors, n]` each."""
+    _, local = np.unique(around.entity, return_inverse=True)
+    size, count = int(local.max(initial=-1)) + 1, len(around.key)
+    ceiling = max(float(np.log1p(around.count)), 1.0)
+    unasked = 1 - around.asked
+    named = _rows(around, local, size, anchors, around.is_named)
+    titled = _rows(around, local, size, anchors, around.is_title)
+    held = np.maximum(named, titled)
+
+    def total(rows: Floats, weights: Floats) -> Floats:
+        return np.stack([np.bincount(around.entity_owner, row[local] * weights, count) for row in rows])
+
+    rarest = np.zeros((len(anchors), count))
+    for row, best in zip(held, rarest, strict=True):
+        np.maximum.at(best, around.entity_owner, row[local] * around.rarity * unasked / ceiling)
+    return {
+        "named_by_anchor": np.minimum(total(named, around.is_title * around.sharpness), 1.0),
+        "names_anchor": np.minimum(total(titled, around.is_named * around.sharpness), 1.0),
+        "unasked_title": np.minimum(total(named, around.is_title * around.sharpness * unasked), 1.0),
+        "shared_rarity": np.minimum(total(held, around.rarity * unasked / ceiling), 4.0),
+        "shared_asked": np.minimum(total(held, around.rarity * around.asked / ceiling), 4.0),
+        "rarest_shared": rarest,
+    }
+
+
+def _rows(around: Surroundings, local: Ints, size: int, anchors: Ints, which: NDArray[np.bool_]) -> Floats:
+    """`[anchors, size]`: 1 where an anchor holds an entity in the way that `which` says of each link."""
+    rows = np.zeros((len(anchors), size))
+    for row, anchor in zip(rows, anchors.tolist(), strict=True):
+        low, high = np.searchsorted(around.entity_owner, (anchor, anchor + 1))
+        row[local[low:high][which[low:high]]] = 1.0
+    return rows
+
+
+def _likeness(asked: Asked, around: Surroundings, anchors: Ints) -> dict[str, Floats]:
+    """How like the candidates are to each anchor, and to the question together with its best sentences or less them."""
+    leads = _best_sentences(around, anchors)
+    hop = _unit(asked.vector + leads)
+    groups = (len(anchors), HOP_SENTENCES, -1)
+    hop_passage = (_flat(hop) @ around.vectors.T).reshape(groups).max(axis=1)
+    alike = around.vectors[anchors] @ around.vectors.T
+
+    def sentence(vectors: NDArray[np.float32], otherwise: NDArray[np.float32]) -> Floats:
+        values = (_flat(vectors) @ around.sentences.T).reshape(groups).max(axis=1)
+        return _best_of_each(values, around.sentence_owner, otherwise)
+
+    return {
+        "alike": alike,
+        "hop": hop_passage,
+        "hop_sentence": sentence(hop, hop_passage),
+        "away_sentence": sentence(_unit(asked.vector - 0.5 * leads), np.zeros_like(alike)),
+        "sentence_alike": sentence(leads, alike),
+    }
+
+
+def _flat(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vectors.reshape(-1, vectors.shape[-1])
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    units: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return units
+
+
+def _best_sentences(around: Surroundings, anchors: Ints) -> NDArray[np.float32]:
+    """`[anchors, HOP_SENTENCES, d]`: the sentences nearest to the question; the whole passage where there are fewer."""
+    leads = np.repeat(around.vectors[anchors][:, None, :], HOP_SENTENCES, axis=1)
+    for lead, anchor in zip(leads, anchors.tolist(), strict=True):
+        low, high = np.searchsorted(around.sentence_owner, (anchor, anchor + 1))
+        best = low + np.argsort(-around.similarity[low:high], kind="stable")[:HOP_SENTENCES]
+        lead[: len(best)] = around.sentences[best]
+    return leads
+
+
+def _best_of_each(values: NDArray[np.float32], owner: Ints, otherwise: NDArray[np.float32]) -> Floats:
+    """The highest value of each passage's sentences, `otherwise` where it has none: `[rows, n]`."""
+    best = otherwise.copy()
+    begins = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))[: len(owner)]
+    if len(begins):
+        best[:, owner[begins]] = np.maximum.reduceat(values, begins, axis=1)
+    return best.astype(np.float64)
+
+
+def _gap(values: Floats, tied: NDArray[np.bool_]) -> Floats:
+    """How far each tied candidate lies behind the best that is tied to the same anchor; -0.5 for one that is not."""
+    best = np.where(tied, values, -1.0).max(axis=1, keepdims=True, initial=-1.0)
+    return np.where(tied, values - best, -0.5)
+
+
+def _two_best(around: Surroundings, otherwise: Floats) -> tuple[Floats, Floats]:
+    order = np.lexsort((-around.similarity, around.sentence_owner))
+    owner, similarity = around.sentence_owner[order], around.similarity[order]
     best, second = otherwise.copy(), otherwise.copy()
-    first = np.flatnonzero(np.append(True, owner[1:] != owner[:-1])) if len(owner) else np.zeros(0, np.int64)
+    first = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))[: len(owner)]
     best[owner[first]] = second[owner[first]] = similarity[first]
     follows = first + 1
     follows = follows[(follows < len(owner))]
@@ -232,12 +366,53 @@ def _two_best(similarity: NDArray[np.float32], owner: Ints, otherwise: Floats) -
     return best, second
 
 
-def _lookup(nodes: Ints, values: Floats, wanted: Ints) -> Floats:
-    """`values` of the ascending `nodes` at `wanted`, 0 where a wanted one is not among them."""
-    if not len(nodes):
-        return np.zeros(len(wanted))
-    place = np.minimum(np.searchsorted(nodes, wanted), len(nodes) - 1)
-    return np.where(nodes[place] == wanted, values[place], 0.0)
+def _titles(view: View, asked: Asked, candidates: Candidates, around: Surroundings) -> tuple[Floats, Floats, Floats]:
+    """Whether the question names a passage's title; what share of the title's terms it holds; and of its own terms."""
+    count = len(candidates.places)
+    titled, title_asked, asks_title = np.zeros(count), np.zeros(count), np.zeros(count)
+    rows = np.flatnonzero(around.is_title)
+    owner = around.entity_owner[rows]
+    np.maximum.at(titled, owner, around.asked[rows] * around.sharpness[rows])
+    terms = set(content_terms(asked.text))
+    rare = float(np.log1p(view.count))
+    total = max(sum(candidates.rarity.get(term, rare) for term in terms), 1e-9)
+    for place, entity in zip(owner.tolist(), around.entity[rows].tolist(), strict=True):
+        mine = _name_terms(view.index.name(entity))
+        both = mine & terms
+        if both:
+            title_asked[place] = max(title_asked[place], len(both) / len(mine))
+            share = sum(candidates.rarity.get(term, rare) for term in both) / total
+            asks_title[place] = max(asks_title[place], share)
+    return titled, title_asked, np.round(asks_title, 9)
+
+
+@lru_cache(maxsize=65536)
+def _name_terms(name: str) -> frozenset[str]:
+    return frozenset(content_terms(name))
+
+
+def _entity_share(view: View, asked: Asked, around: Surroundings, count: int) -> Floats:
+    """The share of the question's entities, by rarity, that each passage holds."""
+    total = float((view.links.weight[asked.entities.nodes] * asked.entities.values).sum())
+    return np.bincount(around.entity_owner, around.rarity * around.asked, count) / max(total, 1e-9)
+
+
+def _bigrams(asked: Asked, around: Surroundings, count: int) -> Floats:
+    """The share of the question's pairs of neighbouring words, not both stopwords, that each passage holds."""
+    said = words(asked.text)
+    pairs = {(one, other) for one, other in pairwise(said) if not (one in STOPWORDS and other in STOPWORDS)}
+    if not pairs or len(around.word) < 2:
+        return np.zeros(count)
+    hashes = np.array([[term_hash(one), term_hash(other)] for one, other in sorted(pairs)], np.uint64) & WORD_BITS
+    wanted = np.unique(hashes[:, 0] + _PRIME * hashes[:, 1])
+    word = around.word.astype(np.uint64)
+    found = word[:-1] + _PRIME * word[1:]
+    spot = np.minimum(np.searchsorted(wanted, found), len(wanted) - 1)
+    hit = np.flatnonzero((wanted[spot] == found) & (around.word_owner[:-1] == around.word_owner[1:]))
+    held = np.zeros((count, len(wanted)), np.bool_)
+    held[around.word_owner[hit], spot[hit]] = True
+    shares: Floats = held.sum(axis=1) / len(wanted)
+    return shares
 
 
 def _reciprocal_rank(scores: Floats) -> Floats:

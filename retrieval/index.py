@@ -30,6 +30,8 @@ Float32 = NDArray[np.float32]
 
 NAMED, TITLE, PHRASE = 1, 2, 4
 """How a passage holds an entity: named in its text; what it is about; or worded in it just as a title reads."""
+WORD_BITS = np.uint64(0xFFFFFFFF)
+"""Of the hash of a word, what the stream of words keeps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ costs little and the result stays exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,8 @@ K1 = 1.2
 B = 0.75
 CHEAP = 4096
 """Postings of a term up to which it is added up without asking whether it can matter."""
+ROOM = 1 << 20
+"""Numbers of terms times chunks up to which what each adds to each is kept."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -42,16 +43,31 @@ class Term:
 
 
 class Lexical:
-    """BM25 of a question's terms. `rarity` is the idf of each term that a visible chunk holds."""
+    """BM25 of a question's terms; `aim` is the part of it that says what is asked for.
 
-    def __init__(self, view: View, question: str) -> None:
+    Of the terms that a visible chunk holds, rarest first: `idf`, `rarity` (the same by term), and `aims`, which is 0
+    for those that are not in `aim`. `unknown` is the number of the question's other terms.
+    """
+
+    def __init__(self, view: View, question: str, aim: str | None = None) -> None:
         self._view = view
-        found = [_term(view, term) for term in question_terms(question)]
+        wanted = question_terms(question)
+        found = [_term(view, term) for term in wanted]
         self._terms = sorted((term for term in found if term.count), key=lambda term: (term.count, term.text))
         self.rarity = {term.text: term.idf for term in self._terms}
+        self.unknown = len(wanted) - len(self._terms)
+        self.idf = np.array([term.idf for term in self._terms])
+        aimed = set(wanted if aim is None else question_terms(aim))
+        self.aims = self.idf * np.array([term.text in aimed for term in self._terms], np.bool_)
+        self._aim_ceiling = 0.0
+        self._whole = self._all_contributions()
 
     def best(self, k: int) -> Ints:
         """Positions of the `k` highest scores, best first; of equal ones, those lowest in the index's key first."""
+        if self._whole is not None:
+            scores = self._whole.sum(axis=0)
+            places = np.flatnonzero(scores)
+            return self._taken(places, scores[places], k)
         places, scores = np.zeros(0, np.int64), np.zeros(0)
         bounds = [term.idf * (K1 + 1) for term in self._terms]
         for number, term in enumerate(self._terms):
@@ -61,32 +77,53 @@ class Lexical:
                 if bar >= rest:
                     near = scores + rest >= bar
                     places, scores = places[near], scores[near]
-                    scores = scores + self._contributions(places, self._terms[number:]).sum(axis=0)
+                    scores = scores + self.contributions(places, number).sum(axis=0)
                     break
             chunk, value = self._scored(term)
             places, scores = _added(places, scores, chunk, value, len(self._view.index))
-        return _strongest(places, scores, k, self._view.index.key)
+        return self._taken(places, scores, k)
 
-    def at(self, places: Ints, only: Sequence[str] | None = None) -> tuple[Floats, Floats]:
-        """The score of each of these chunks, and the share of the terms, by rarity, that it holds.
+    def _taken(self, places: Ints, scores: Floats, k: int) -> Ints:
+        best = _strongest(places, scores, k, self._view.index.key)
+        self._aim_ceiling = float(self._aimed(best).max(initial=0.0))
+        return best
 
-        `only` narrows both to some of the question's terms.
-        """
-        chosen = [term for term in self._terms if only is None or term.text in only]
-        each = self._contributions(places, chosen)
-        idf = np.array([term.idf for term in chosen])
-        held = idf @ (each > 0) if len(chosen) else np.zeros(len(places))
-        return each.sum(axis=0), held / max(float(idf.sum()), 1e-9)
+    def at(self, places: Ints) -> Floats:
+        """The score of each of these chunks."""
+        scores: Floats = self.contributions(places).sum(axis=0)
+        return scores
 
-    def _contributions(self, places: Ints, chosen: Sequence[Term]) -> Floats:
-        """`[terms, places]`: what each term adds to the score of each chunk."""
-        each = np.zeros((len(chosen), len(places)))
+    def aimed_at(self, places: Ints) -> Floats:
+        """The score of each of these chunks for what is asked for alone, as a share of the best that was seen."""
+        scores = self._aimed(places)
+        return scores / max(float(scores.max(initial=0.0)), self._aim_ceiling, 1e-9)
+
+    def contributions(self, places: Ints, after: int = 0) -> Floats:
+        """`[terms, places]`: what each term, from place `after` on, adds to the score of each chunk; 0: not held."""
+        if self._whole is not None:
+            found: Floats = self._whole[after:, places]
+            return found
+        each = np.zeros((len(self._terms) - after, len(places)))
         norm = self._norm(places)
-        for row, term in enumerate(chosen):
+        for row, term in zip(each, self._terms[after:], strict=True):
             spot = np.minimum(np.searchsorted(term.chunk, places), len(term.chunk) - 1)
             tf = np.where(term.chunk[spot] == places, term.tf[spot], 0).astype(np.float64)
-            each[row] = term.idf * (K1 + 1) * tf / (tf + norm)
+            row[:] = term.idf * (K1 + 1) * tf / (tf + norm)
         return each
+
+    def _all_contributions(self) -> Floats | None:
+        """`[terms, n]`, where that is small: then nothing has to be looked up again."""
+        if len(self._terms) * len(self._view.index) > ROOM:
+            return None
+        whole = np.zeros((len(self._terms), len(self._view.index)))
+        for row, term in zip(whole, self._terms, strict=True):
+            chunk, value = self._scored(term)
+            row[chunk] = value
+        return whole
+
+    def _aimed(self, places: Ints) -> Floats:
+        scores: Floats = (self.aims > 0) @ self.contributions(places)
+        return scores
 
     def _scored(self, term: Term) -> tuple[Ints, Floats]:
         chunk, tf = term.chunk, term.tf

@@ -58,16 +58,19 @@ class ViewLinks:
 
     def passages_of(self, entities: Int64, most: int | None = None) -> tuple[Int64, Int64, Bools]:
         """Of each link of `entities`, at most `most` of each: the entity's place in `entities`, the passage, and
-        whether the passage is about the entity. Those come first, then those of the lowest passage keys."""
+        whether the passage is about the entity. Those count first, then those of the lowest passage keys; without
+        `most` they also come in that order."""
         parts = [self._passages_in(number, entities, most) for number in range(len(self._index.runs))]
         owner, chunk, kind = joined(parts, _NO_LINKS)
         about = (kind & TITLE) > 0
         if len(parts) > 1:
-            order = np.lexsort((self.passage_key[chunk], ~about, owner))
-            owner, chunk, about = owner[order], chunk[order], about[order]
+            many = np.bincount(owner, minlength=len(entities)) > (most or 0)
+            sort = np.flatnonzero(many[owner])
+            sort = sort[np.lexsort((self.passage_key[chunk[sort]], ~about[sort], owner[sort]))]
             if most is not None:
-                kept = first_of(owner, most)
-                owner, chunk, about = owner[kept], chunk[kept], about[kept]
+                sort = sort[first_of(owner[sort], most)]
+            order = np.concatenate([np.flatnonzero(~many[owner]), sort])
+            owner, chunk, about = owner[order], chunk[order], about[order]
         return owner, chunk.astype(np.int64), about
 
     def _passages_in(

@@ -117,19 +117,20 @@ def plain_bm25(rows: Sequence[IndexRow], visible: set[int], text: str) -> list[f
 
 
 @CASES
-@given(corpus, share, question, st.integers(1, 6), st.sampled_from([0, 4096]))
-def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str, k: int, cheap: int) -> None:
-    """Also where every term has to prove that it can matter."""
+@given(corpus, share, question, st.integers(1, 6), st.sampled_from([(0, 0), (4096, 0), (0, 1 << 20)]))
+def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str, k: int, bounds: tuple[int, int]) -> None:
+    """Also where every term has to prove that it can matter, and where all contributions are kept."""
     revisions = some_of(rows, 7, visible)
     view = view_of(built(rows), revisions)
     formula = np.array(plain_bm25(rows, set(revisions.tolist()), text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lexical, "CHEAP", cheap)
+        patch.setattr(lexical, "CHEAP", bounds[0])
+        patch.setattr(lexical, "ROOM", bounds[1])
         found = Lexical(view, text)
         best = found.best(k)
     every = np.flatnonzero(view.mask)
     scores = np.zeros(len(rows))
-    scores[every] = found.at(every)[0]
+    scores[every] = found.at(every)
     np.testing.assert_allclose(scores, formula, rtol=2e-5, atol=1e-6)
     assert set(found.rarity) <= set(question_terms(text))
     rounded = np.round(scores, 6)
@@ -182,7 +183,7 @@ def seen(view: View) -> dict[str, object]:
         held: dict[str, list[tuple[str, bool]]] = {}
         for one, other, about in zip(owner, place, title, strict=True):
             held.setdefault(index.name(int(one)), []).append((names[int(other)], bool(about)))
-        ups[most] = held
+        ups[most] = held if most is None else {name: sorted(found) for name, found in held.items()}
     edges = sorted((names[e[0]], *map(index.name, e[1:4]), *e[4:]) for e in view.edges.tolist())
     notable = {}
     for node in entities.tolist():
