@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from api.assembly import Workspace
 from bench import charts, page
-from bench.ablations import reciprocal_rank_fusion
+from bench.ablations import Bench, reciprocal_rank_fusion, without_graph
 from bench.peers import driver, searching
 from bench.peers.driver import FLOOR, OURS, PEERS, Failed, Name, Process
 from bench.peers.venvs import PEERS as FOLDER
 from bench.peers.venvs import model_folder, ready
+from kernel.records import LOCAL_OWNER
+from retrieval.ranker import shipped_ranker
 
 WORDS = ("anchor", "beacon", "cable", "dune", "ember", "fjord", "grove", "heron", "inlet", "jetty")
 TOY = '''
@@ -206,6 +209,30 @@ def box_of(element: ET.Element) -> tuple[float, float, float, float, str]:
 def test_reciprocal_rank_fusion_prefers_what_several_signals_found() -> None:
     orders = {"one": np.array([7, 3]), "two": np.array([3, 9])}
     assert reciprocal_rank_fusion(orders, np.arange(10, dtype=np.uint64)).tolist() == [3, 7, 9]
+
+
+def test_ablations_rank_without_the_graph(workspace: Workspace, corpus: Path) -> None:
+    """The second document is named by the first alone: only the graph leads from the question to it."""
+    rows = [
+        {"id": "film", "title": "The Quiet Shore", "text": "The Quiet Shore is a film by Ilse Marendt."},
+        {"id": "maker", "title": "Ilse Marendt", "text": "Ilse Marendt was born in Trondheim."},
+    ]
+    with corpus.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    with workspace.parser_pool() as pool:
+        workspace.indexer.ingest(pool, [corpus])
+    state = workspace.snapshots.live()
+    view, dense = workspace.library.view(state, LOCAL_OWNER)
+    names = workspace.catalog.external_ids(state.snapshot)
+    bench = Bench(view, without_graph(view), dense, shipped_ranker(), 10)
+    question = "Where was the maker of The Quiet Shore born?"
+    orders = bench.orders(question, workspace.embedder.embed([question])[0])
+    found = {way: [names[int(view.index.document_id[place])] for place in places] for way, places in orders.items()}
+    assert set(found["everything"][:2]) == {"film", "maker"}
+    assert set(found["walk alone"]) >= {"film", "maker"}
+    assert found["graph off"][0] == "film"
+    assert len(view.links.entities_in(np.arange(view.count))[0]) > 0
+    assert len(bench.flat.links.entities_in(np.arange(view.count))[0]) == 0
 
 
 @pytest.mark.slow
