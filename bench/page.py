@@ -58,6 +58,13 @@ chosen.
   be saved; ours includes the database with all text)."""
 
 
+UNTITLED = """`python -m bench.untitled`: Recall@5 (unless a row says otherwise) where documents have no titles, and
+where neither documents nor questions have capitals. *Second stage, no graph* keeps the trained weights."""
+
+SCALE = """`python -m bench.scale`: synthetic passages in a real store, asked over HTTP by one client; then a hundredth is
+added. Written is what the index's files grew by and all of its new files."""
+
+
 def write(results: Mapping[str, Any]) -> str:
     """Write the page and its charts; returns the page's name."""
     PAGE.write_text(page(results), encoding="utf-8")
@@ -79,8 +86,10 @@ def page(results: Mapping[str, Any]) -> str:
         section = [*side_by_side(kept, part), *_ablations(kept, part)]
         section += [*table(results[part]), ""] if ours_alone else []
         lines += [f"## {TITLES[part]}", "", *section] if section else []
-    if "untitled" in results:  # written by the benchmark of corpora without titles
-        lines += ["## Titles removed", "", *table(results["untitled"]), ""]
+    if "untitled" in results:
+        lines += ["## Titles removed, capitals removed", "", UNTITLED, "", *table(results["untitled"]), ""]
+    if "scale" in results:
+        lines += ["## Scale and growth", "", SCALE, "", *_scale(results["scale"]), ""]
     return "\n".join(lines)
 
 
@@ -92,6 +101,14 @@ def table(result: Any) -> list[str]:
         return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in result.items())]
     names = list(result[0])
     return _rows(names, [[str(row[name]) for name in names] for row in result])
+
+
+def _scale(sizes: Mapping[str, Any]) -> list[str]:
+    """Sizes side by side, a figure a row."""
+    chosen = [sizes[size] for size in sorted(sizes, key=int)]
+    names = [name for name in chosen[0] if name != "chunks"]
+    heads = ["", *(f"{int(size['chunks']):,} passages" for size in chosen)]
+    return _rows(heads, [[name, *(str(size.get(name, "")) for size in chosen)] for name in names])
 
 
 def side_by_side(kept: Mapping[str, Any], name: str) -> list[str]:

@@ -16,23 +16,28 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from api.assembly import Workspace
+from bench.ablations import Bench, without_graph
 from bench.data import DOCUMENTS, ROOT, SETS, available, jsonl, questions
 from bench.homes import HOME, open_corpus
+from bench.page import RESULTS, write
 from kernel.records import LOCAL_OWNER
-from retrieval.candidates import find_candidates, search_words
-from retrieval.dense import DenseIndex
-from retrieval.question import Asked
 from retrieval.ranker import shipped_ranker
-from retrieval.view import View
 
 CASES = ROOT / "parser_cases"
-SIGNALS = ("dense", "lexical", "fused, no graph", "second stage, no graph", "whole")
+WAYS = {
+    "dense": "dense alone",
+    "lexical": "lexical alone",
+    "fused": "both off: dense and lexical fused by reciprocal rank",
+    "second stage, no graph": "graph off",
+    "everything": "everything",
+}
+"""Column of the table, and the way to rank that it shows (see `bench/ablations.py`)."""
 CASE_SUFFIXES = frozenset([".csv", ".tsv", ".eml", ".xlsx", ".txt", ".vtt", ".md", ".html", ".json"])
 CASE_QUESTIONS = (
     ("which company does sheryl baxter work for", "Rasmussen Group"),
@@ -51,7 +56,6 @@ CASE_QUESTIONS = (
 """Questions over the untitled files, as people type them, and words of the row, line or mail that answers each."""
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _MARKS = re.compile(r"^#{1,6} +|[*`]", re.MULTILINE)
-Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,62 +103,20 @@ def write_cases(folder: Path) -> Path:
     return folder
 
 
-# --- Searching ----------------------------------------------------------------------------------------------------
-
-
-def rankings(workspace: Workspace, view: View, dense: DenseIndex, question: str) -> dict[str, Places]:
-    """The ten best passages by each of SIGNALS."""
-    vector = workspace.embedder.embed([question])[0]
-    bare = without_graph(view)
-    return {
-        **_plain(view, dense, question, vector),
-        "second stage, no graph": _whole(workspace, bare, dense, question, vector),
-        "whole": _whole(workspace, view, dense, question, vector),
-    }
-
-
-def without_graph(view: View) -> View:
-    """The same passages in a graph of no links: no walk, no bridges, no names in any feature."""
-    links = view.links
-    closed = replace(
-        links,
-        passage_open=np.zeros_like(links.passage_open),
-        entity_open=np.zeros_like(links.entity_open),
-        degree=np.zeros_like(links.degree),
-    )
-    return replace(view, links=closed, notable={})
-
-
-def _plain(view: View, dense: DenseIndex, question: str, vector: NDArray[np.float32]) -> dict[str, Places]:
-    near, _ = dense.search(view, vector, 100)
-    wording = search_words(without_graph(view), question, 100)
-    score: dict[int, float] = {}
-    for ranked in (near.tolist(), wording.worded.tolist()):
-        for rank, place in enumerate(ranked):
-            score[place] = score.get(place, 0.0) + 1 / (60 + rank)
-    fused = sorted(score, key=lambda place: (-score[place], int(view.index.key[place])))
-    return {"dense": near[:10], "lexical": wording.worded[:10], "fused, no graph": np.array(fused[:10], np.int64)}
-
-
-def _whole(workspace: Workspace, view: View, dense: DenseIndex, question: str, vector: NDArray[np.float32]) -> Places:
-    wording = search_words(view, question, workspace.settings.candidates)
-    asked = Asked(question, vector, wording.entities)
-    candidates = find_candidates(view, dense, asked, wording, workspace.settings.candidates)
-    return shipped_ranker().rank(view, asked, candidates).places[:10]
-
-
 # --- Measuring ----------------------------------------------------------------------------------------------------
 
 
 def recalls(workspace: Workspace, asked: Sequence[Asking], names: dict[int, str], k: int = 5) -> dict[str, float]:
-    """Mean recall among the best `k` passages by each of SIGNALS; `names` says what a chunk row is found as."""
+    """Mean recall among the best `k` passages by each of WAYS; `names` says what a chunk row is found as."""
     view, dense = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
-    found: dict[str, list[float]] = {signal: [] for signal in SIGNALS}
+    bench = Bench(view, without_graph(view), dense, shipped_ranker(), workspace.settings.candidates)
+    found: dict[str, list[float]] = {column: [] for column in WAYS}
     for one in asked:
-        for signal, places in rankings(workspace, view, dense, one.question).items():
-            held = {names[int(view.index.chunk_id[place])] for place in places[:k]}
-            found[signal].append(sum(bool(some & held) for some in one.wanted) / len(one.wanted))
-    return {signal: round(float(np.mean(values)), 4) for signal, values in found.items()}
+        orders = bench.orders(one.question, workspace.embedder.embed([one.question])[0])
+        for column, way in WAYS.items():
+            held = {names[int(view.index.chunk_id[place])] for place in orders[way][:k]}
+            found[column].append(sum(bool(some & held) for some in one.wanted) / len(one.wanted))
+    return {column: round(float(np.mean(values)), 4) for column, values in found.items()}
 
 
 def multihop(name: str) -> dict[str, dict[str, float]]:
@@ -239,12 +201,21 @@ def _ids(workspace: Workspace) -> dict[int, str]:
 
 
 def main(wanted: Sequence[str]) -> int:
-    """Print a table of the named parts, all by default."""
-    parts = {name: (lambda name=name: multihop(name)) for name in ("2wiki", "musique") if available(name)}
-    parts |= {"notes": notes, "cases": cases}
+    """Measure the named parts, all by default; keep their rows beside other results, and print them."""
+    parts: dict[str, Callable[[], dict[str, dict[str, float]]]] = {"notes": notes, "cases": cases}
+    parts |= {name: partial(multihop, name) for name in ("2wiki", "musique") if available(name)}
+    strange = [name for name in wanted if name not in parts]
+    if strange:
+        print(f"no part {strange[0]!r}; there are {', '.join(parts)}", file=sys.stderr)
+        return 2
     for part in wanted or parts:
-        for row, values in parts[part]().items():
-            print(f"{row:45s}", "  ".join(f"{signal} {value:.4f}" for signal, value in values.items()), flush=True)
+        rows = parts[part]()
+        results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        results["untitled"] = results.get("untitled", {}) | rows
+        RESULTS.write_text(json.dumps(results, indent=1))
+        for row, values in rows.items():
+            print(f"{row:45s}", "  ".join(f"{column} {value:.4f}" for column, value in values.items()), flush=True)
+    write(results)
     return 0
 
 
