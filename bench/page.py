@@ -61,8 +61,8 @@ chosen.
 UNTITLED = """`python -m bench.untitled`: Recall@5 (unless a row says otherwise) where documents have no titles, and
 where neither documents nor questions have capitals. *Second stage, no graph* keeps the trained weights."""
 
-SCALE = """`python -m bench.scale`: synthetic passages in a real store, asked over HTTP by one client; then a hundredth is
-added. Written is what the index's files grew by and all of its new files."""
+SCALE = """`python -m bench.scale`: synthetic passages in a real store, asked over HTTP by one client; then a hundredth
+is added. Written is what the index's files grew by and all of its new files."""
 
 
 def write(results: Mapping[str, Any]) -> str:
