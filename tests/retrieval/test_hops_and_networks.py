@@ -16,8 +16,9 @@ from api.assembly import Workspace
 from kernel.errors import IntegrityFailure
 from kernel.records import LOCAL_OWNER
 from retrieval import hops, ranker
+from retrieval.analysis import term_hash
 from retrieval.candidates import find_candidates, search_words
-from retrieval.features import FIRST, QUESTION, SECOND
+from retrieval.features import FIRST, QUESTION, SECOND, _around_name
 from retrieval.hops import next_passages, place_within
 from retrieval.paths import entities_of
 from retrieval.question import Asked
@@ -59,6 +60,23 @@ def test_the_next_hop_brings_only_passages_that_share_a_name_with_an_anchor(site
         assert len(found) <= hops.EACH * len(mine)
         reached += len(found)
     assert reached
+
+
+def test_what_is_said_beside_a_name_counts_for_it() -> None:
+    """ "Directed by" stands beside the director: more for the near name than for the far one, nothing for another."""
+    stream = np.array(
+        [
+            term_hash(word)
+            for word in ["a", "film", "directed", "by", "ann", "bee", "with", "many", "others", "and", "cal", "dee"]
+        ]
+    )
+    weight = np.array([1.0 if word == 2 else 0.0 for word in range(len(stream))])
+
+    def near(name: str) -> float:
+        return _around_name(stream, weight, tuple(term_hash(word) for word in name.split()))
+
+    assert near("ann bee") > 0.5 > near("cal dee") >= near("ann dee") == 0
+    assert near("") == 0
 
 
 def test_rows_are_counted_within_their_group() -> None:
