@@ -64,12 +64,8 @@ def test_the_next_hop_brings_only_passages_that_share_a_name_with_an_anchor(site
 
 def test_what_is_said_beside_a_name_counts_for_it() -> None:
     """ "Directed by" stands beside the director: more for the near name than for the far one, nothing for another."""
-    stream = np.array(
-        [
-            term_hash(word)
-            for word in ["a", "film", "directed", "by", "ann", "bee", "with", "many", "others", "and", "cal", "dee"]
-        ]
-    )
+    text = "a film directed by ann bee with many others and cal dee"
+    stream = np.array([term_hash(word) for word in text.split()], np.uint64)
     weight = np.array([1.0 if word == 2 else 0.0 for word in range(len(stream))])
 
     def near(name: str) -> float:
