@@ -94,7 +94,7 @@ def _gathered(
     holds = (each[:, : len(places)] > 0).T
     return Candidates(
         places=places,
-        dense=cosines.at(places),
+        dense=cosines.exactly(places),
         lexical=scores[0],
         walk=np.stack([value_at(mass, places) for mass in walked], axis=1),
         coverage=holds @ lexical.idf / max(float(lexical.idf.sum()), 1e-9),

@@ -46,7 +46,7 @@ class DenseIndex:
 class Cosines:
     """How near one unit vector is to chunks: of all at once where they are few, else of those that are asked for.
 
-    All values are rounded to six places, which is what sums taken in another order have in common.
+    Values are rounded to six places, which is nearly always what sums taken in another order have in common.
     """
 
     def __init__(self, dense: DenseIndex, view: View, vector: NDArray[np.float32]) -> None:
@@ -73,6 +73,11 @@ class Cosines:
             return _rounded(self._known[places])
         blocks = [self._vectors[places[low : low + BLOCK]] @ self._vector for low in range(0, len(places), BLOCK)]
         return _rounded(np.concatenate([np.zeros(0, np.float32), *blocks]))
+
+    def exactly(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The cosine of each of these chunks in double precision: the same wherever a chunk lies among others."""
+        exact: NDArray[np.float64] = self._vectors[places].astype(np.float64) @ self._vector.astype(np.float64)
+        return np.round(exact, 9, out=exact)
 
     def _of_run(self, run: Run, k: int) -> Found:
         view = self._view

@@ -42,7 +42,7 @@ from retrieval.question import Asked
 from retrieval.view import View
 
 ANCHORS = 8
-SPREAD = 0.5
+SPREAD = 0.25
 """How much a second passage of one document is held back, in units of the model's log-odds."""
 STANDING = ("score", "place")
 """What the first network said of a passage: its score less the best one's, in fours, and 1 / (1 + its rank)."""

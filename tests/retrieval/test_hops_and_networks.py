@@ -18,8 +18,9 @@ from kernel.records import LOCAL_OWNER
 from retrieval import hops, ranker
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import Cosines
-from retrieval.features import FIRST, QUESTION, SECOND, Floats
+from retrieval.features import FIRST, QUESTION, SECOND, Floats, _around_name
 from retrieval.hops import next_passages, place_within
+from retrieval.index import word_hash
 from retrieval.networks import Parts
 from retrieval.paths import entities_of
 from retrieval.question import Asked
@@ -61,6 +62,19 @@ def test_the_next_hop_brings_only_passages_that_share_a_name_with_an_anchor(site
         assert len(found) <= hops.EACH * len(mine)
         reached += len(found)
     assert reached
+
+
+def test_what_is_said_beside_a_name_counts_for_it() -> None:
+    """ "Directed by" stands beside the director: more for the near name than for the far one, nothing for another."""
+    text = "a film directed by ann bee with many others and cal dee"
+    stream = np.array([word_hash(word) for word in text.split()], np.uint32)
+    weight = np.array([1.0 if word == 2 else 0.0 for word in range(len(stream))])
+
+    def near(name: str) -> float:
+        return _around_name(stream, weight, tuple(word_hash(word) for word in name.split()))
+
+    assert near("ann bee") > 0.5 > near("cal dee") >= near("ann dee") == 0
+    assert near("") == 0
 
 
 def test_rows_are_counted_within_their_group() -> None:
