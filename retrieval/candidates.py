@@ -86,7 +86,10 @@ def find_candidates(
 def _gathered(
     view: View, cosines: Cosines, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
 ) -> Candidates:
-    """The candidates with every signal's score of each."""
+    """The candidates with every signal's score of each.
+
+    What is beside a passage counts as 0.0 where it may not be seen: its score times False would keep its sign.
+    """
     lexical = wording.lexical
     beside, there = _beside(view, places)
     each = lexical.contributions(np.concatenate([places, *beside]))
@@ -103,7 +106,7 @@ def _gathered(
         holds=holds,
         idf=lexical.idf,
         unknown=lexical.unknown * float(np.log1p(view.count)),
-        beside_dense=np.max([cosines.at(at) for at in beside] * there, axis=0, initial=0.0),
+        beside_dense=np.max(np.where(there, [cosines.at(at) for at in beside], 0.0), axis=0, initial=0.0),
         beside_lexical=np.max(scores[1:] * there, axis=0, initial=0.0),
     )
 

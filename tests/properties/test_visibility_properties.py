@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fast_parts import FastWorkspace, fast_workspace, scratch, stored_revision
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.records import LOCAL_OWNER, LiveState, Principal, Role
@@ -151,6 +151,7 @@ def bytes_of(found: Found) -> bytes:
 
 
 @given(library, steps, st.sampled_from(PRINCIPALS[1:]))
+@example([[SENTENCES[0], f"{SENTENCES[0]} {SENTENCES[0]}"]] * DOCUMENTS, [("publish", {(0, 1)}, set())], PRINCIPALS[1])
 def test_what_may_not_be_seen_changes_nothing(
     texts: list[list[str]], history: list[tuple[str, Any, Any]], principal: Principal
 ) -> None:
