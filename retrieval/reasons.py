@@ -91,7 +91,8 @@ def _place(why: WhyNot, best: Judged) -> str:
         where = f": its best one is {_listed(ranks)}" if ranks else ""
         return f"No signal had one of its passages among its best {why.each}{where}."
     whose = "Its best passage" if best.found else "Of its passages that were found, the best one"
-    return f"{whose} ranks {ordinal(why.rank or 0)} of {why.candidates} candidates; {why.shown} are shown."
+    shown = "1 is shown" if why.shown == 1 else f"{why.shown} are shown"
+    return f"{whose} ranks {ordinal(why.rank or 0)} of {why.candidates} candidates; {shown}."
 
 
 def _found_by(best: Judged) -> str:
