@@ -62,8 +62,8 @@ MEANINGS = {
 _SIGNALS = {
     "dense": "by meaning",
     "lexical": "by words",
-    "named_walk": "from what the question names",
-    "meant_walk": "through the graph from passages of like meaning",
+    "named_walk": "by the names in the question",
+    "meant_walk": "by names shared with passages of like meaning",
 }
 
 
@@ -109,10 +109,11 @@ def _would(best: Judged) -> list[str]:
 def _lacks(best: Judged) -> list[str]:
     words = [word.word for word in best.lacked[:MOST_NAMED]]
     if words:
-        more = " among others" if len(best.lacked) > MOST_NAMED else ""
-        return [f"It lacks {_quoted(words, 'the word', 'the words')} of the question{more}."]
+        what = "the word" if len(best.lacked) == 1 else "the words"
+        return [f"It lacks {what} {_quoted(words, len(best.lacked) - len(words))} of the question."]
     names = best.entities_lacked[:MOST_NAMED]
-    return [f"It does not name {_quoted(names, '', '').strip()}, as the question does."] if names else []
+    more = len(best.entities_lacked) - len(names)
+    return [f"It does not name {_quoted(names, more)}, which the question does."] if names else []
 
 
 def _falls_behind(behind: Behind | None) -> list[str]:
@@ -134,8 +135,8 @@ def _said(signal: SignalPlace) -> str:
     return _SIGNALS.get(signal.name, f"by {signal.name}")
 
 
-def _quoted(words: Sequence[str], one: str, several: str) -> str:
-    return f"{one if len(words) == 1 else several} {_listed([f'“{word}”' for word in words])}"
+def _quoted(words: Sequence[str], more: int) -> str:
+    return _listed([*(f"“{word}”" for word in words), *([f"{more} more"] if more else [])])
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -99,18 +99,20 @@ class Searcher:
         standings = {place: standing_of(view, place) for place in shown}
         stored |= self._fetch(view, [standing.place for found in standings.values() for standing in found])
         passages = self._present(view, asked, ranking, shown, stored, explain)
-        if explain:
-            passages = self._explained(view, asked, candidates, shown, passages)
         passages = [
             replace(passage, notices=tuple(_notice(passage, standing, stored) for standing in standings[place]))
             for passage, place in zip(passages, shown, strict=True)
         ]
+        fetched = time.perf_counter()
         timings = {
             "embed": encoded - begin,
             "candidates": gathered - encoded,
             "rank": ranked - gathered,
-            "fetch": time.perf_counter() - ranked,
+            "fetch": fetched - ranked,
         }
+        if explain:
+            passages = self._explained(view, asked, candidates, shown, passages)
+            timings["explain"] = time.perf_counter() - fetched
         return Found(
             passages=tuple(passages),
             candidates=tuple(
