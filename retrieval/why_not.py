@@ -253,9 +253,9 @@ def _signal(view: View, name: str, scored: tuple[Ints, Numbers], place: int, tak
     weakest = scores[np.searchsorted(visible, taken)].min() if len(taken) else None
     return SignalPlace(
         name=name,
-        score=round(float(scores[at]), 9),
+        score=round(float(scores[at]), 12),
         rank=int(np.count_nonzero(ahead)) + 1 if scores[at] > floor else None,
-        needed=round(float(weakest), 9) if weakest is not None else None,
+        needed=round(float(weakest), 12) if weakest is not None else None,
         taken=bool(np.isin(place, taken)),
     )
 
@@ -272,6 +272,7 @@ def _behind(search: Search, candidates: Candidates, ranking: Ranking, rank: int,
     values = [ranking.features[int(np.flatnonzero(ranking.places == place)[0])] for place in places]
     named = dict(zip((*FIRST, *SECOND), np.round(np.stack(values, axis=1), 6).tolist(), strict=True))
     costs = {name: round(other[name] - mine[name], 4) for name in named}
-    worst = sorted((name for name in named if costs[name] > 0), key=lambda name: -costs[name])[:MOST_FEATURES]
+    worse = (name for name, (value, others) in named.items() if costs[name] > 0 and value != others)
+    worst = sorted(worse, key=lambda name: -costs[name])[:MOST_FEATURES]
     features = (Shortfall(name, named[name][0], named[name][1], costs[name]) for name in worst)
     return Behind(places[1], len(shown), tuple(features))
