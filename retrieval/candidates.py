@@ -58,8 +58,18 @@ def search_words(view: View, text: str, each: int) -> Wording:
     )
 
 
-def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wording, each: int) -> Candidates:
-    """The union of the best `each` of the dense and lexical signals and of the two walks, and what those lead to."""
+def find_candidates(
+    view: View,
+    dense: DenseIndex,
+    asked: Asked,
+    wording: Wording,
+    each: int,
+    also: NDArray[np.int64] | None = None,
+) -> Candidates:
+    """The union of the best `each` of the dense and lexical signals and of the two walks, and what those lead to.
+
+    The visible passages `also` are added in any case; they lead to nothing.
+    """
     cosines = Cosines(dense, view, asked.vector)
     near, cosine = cosines.best(each)
     walked = walk(view, wording, near, cosine)
@@ -68,6 +78,8 @@ def find_candidates(view: View, dense: DenseIndex, asked: Asked, wording: Wordin
     anchors = _anchors(view, cosines, wording, walked, places)
     places = np.union1d(places, bridges(view, cosines, anchors[:BRIDGE_ANCHORS], wording.lexical))
     places = np.union1d(places, next_passages(view, cosines, asked, wording.lexical, anchors, places))
+    if also is not None:
+        places = np.union1d(places, also)
     return _gathered(view, cosines, wording, walked, places)
 
 

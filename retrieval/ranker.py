@@ -139,6 +139,8 @@ class Ranker:
         As usual means its mean in training; in pairs, that of all pairs with this candidate together. The parts do
         not add up to the score, since the networks are not linear.
         """
+        if row not in known.anchors:
+            known, row = _with_anchors(known, row)
         full = self.score(known)[row]
         found: dict[str, float] = {}
         for column, name in enumerate(FIRST):
@@ -189,6 +191,13 @@ def _with(known: Known, *, first: Floats | None = None, pairs: Floats | None = N
         known.anchors,
         known.pairs if pairs is None else pairs,
     )
+
+
+def _with_anchors(known: Known, row: int) -> tuple[Known, int]:
+    """A candidate that is no anchor with the anchors alone, and its row there: its score depends on nothing else."""
+    rows = np.append(known.anchors, row)
+    own = np.arange(len(known.anchors))
+    return Known(known.first[rows], known.question, known.standing[rows], own, known.pairs[:, rows]), len(own)
 
 
 @cache

@@ -15,13 +15,14 @@ from kernel.ports import Embedder
 from kernel.records import LiveState, Notice, Passage, Principal, SentenceScore, Span
 from kernel.storage.corpus import Corpus
 from retrieval.candidates import find_candidates, search_words
-from retrieval.features import FIRST, SECOND
+from retrieval.features import FIRST, SECOND, Candidates
 from retrieval.library import Library
 from retrieval.paths import path_to
 from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking
 from retrieval.standing import Standing, standing_of
 from retrieval.view import View
+from retrieval.why_not import Search, WhyNot, why_not
 
 PASSAGES_KEPT = 4096
 ENCODERS = 4
@@ -41,6 +42,15 @@ class Found:
     view: View
     places: tuple[int, ...]
     timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNotFound:
+    """What became of a document: its best passage, and the last passage shown where that one is ahead of it."""
+
+    why: WhyNot
+    passage: Passage | None = None
+    ahead: Passage | None = None
 
 
 class Searcher:
@@ -72,7 +82,7 @@ class Searcher:
     ) -> Found:
         """The `top_k` best passages of `state.snapshot` that `principal` may see.
 
-        With `explain`, each carries its signals.
+        With `explain`, each carries its signals and what they contribute to its score.
         """
         begin = time.perf_counter()
         vector = self._encoding.submit(self._embedder.embed, [text])
@@ -93,12 +103,16 @@ class Searcher:
             replace(passage, notices=tuple(_notice(passage, standing, stored) for standing in standings[place]))
             for passage, place in zip(passages, shown, strict=True)
         ]
+        fetched = time.perf_counter()
         timings = {
             "embed": encoded - begin,
             "candidates": gathered - encoded,
             "rank": ranked - gathered,
-            "fetch": time.perf_counter() - ranked,
+            "fetch": fetched - ranked,
         }
+        if explain:
+            passages = self._explained(view, asked, candidates, shown, passages)
+            timings["explain"] = time.perf_counter() - fetched
         return Found(
             passages=tuple(passages),
             candidates=tuple(
@@ -111,6 +125,36 @@ class Searcher:
             places=tuple(shown),
             timings_ms={name: round(seconds * 1000, 3) for name, seconds in timings.items()},
         )
+
+    def why_not(self, text: str, state: LiveState, principal: Principal, top_k: int, document_id: str) -> WhyNotFound:
+        """How far a document comes when `search` looks for the same, and what holds it back.
+
+        One without passages that `principal` may see is told from an unknown one by the caller.
+        """
+        view, dense = self._library.view(state, principal)
+        wording = search_words(view, text, self._each)
+        asked = Asked(text, self._embedder.embed([text])[0], wording.entities)
+        row = self._corpus.document_row(document_id)
+        places = np.flatnonzero(view.mask & (view.index.document_id == (-1 if row is None else row)))
+        found = why_not(Search(view, dense, asked, wording, self._ranker, self._each, top_k), places)
+        best = found.best
+        if best is None:
+            return WhyNotFound(found)
+        stored = self._fetch(view, [best.place, *(standing.place for standing in best.standing)])
+        passage = stored[best.place][0]
+        notices = tuple(_notice(passage, standing, stored) for standing in best.standing)
+        ahead = self._fetch(view, [best.behind.place])[best.behind.place][0] if best.behind else None
+        return WhyNotFound(found, replace(passage, notices=notices, path=best.path), ahead)
+
+    def _explained(
+        self, view: View, asked: Asked, candidates: Candidates, shown: Sequence[int], passages: Sequence[Passage]
+    ) -> list[Passage]:
+        known = self._ranker.known(view, asked, candidates) if shown else None
+        rows = np.searchsorted(candidates.places, shown).tolist()
+        return [
+            replace(passage, contributions=self._ranker.contributions(known, row) if known else {})
+            for passage, row in zip(passages, rows, strict=True)
+        ]
 
     def _present(
         self,

@@ -114,6 +114,14 @@ class Corpus:
                     found.setdefault(row[0], []).append(row[1])
         return found
 
+    def document_row(self, public_id: str) -> int | None:
+        """The row id of a document, whoever may see it."""
+        with self._database.read() as connection:
+            found: int | None = connection.execute(
+                select(document.c.id).where(document.c.public_id == public_id)
+            ).scalar()
+            return found
+
     def public_ids(self, chunk_ids: Sequence[int]) -> dict[int, str]:
         """Public ids of chunks by row id."""
         found: dict[int, str] = {}
