@@ -151,7 +151,7 @@ class Ranker:
             pairs = known.pairs.copy()
             pairs[:, row, column] = np.mean([member["pair_mean"][column] for member in self.members])
             found[name] = full - self.score(_with(known, pairs=pairs))[row]
-        return {name: round(float(value), 4) for name, value in found.items()}
+        return {name: round(float(value), 4) + 0.0 for name, value in found.items()}  # adding 0 takes a zero's sign
 
 
 def known_after(

@@ -198,7 +198,8 @@ class Searcher:
 
 
 def _signals(ranking: Ranking, rank: int) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in zip((*FIRST, *SECOND), ranking.features[rank], strict=True)}
+    values = np.round(ranking.features[rank], 6) + 0.0  # a zero has no sign: that of a hidden neighbour would show
+    return dict(zip((*FIRST, *SECOND), values.tolist(), strict=True))
 
 
 def _sentences(view: View, place: int, spans: Sequence[Span], asked: Asked) -> tuple[SentenceScore, ...]:

@@ -270,7 +270,7 @@ def _behind(search: Search, candidates: Candidates, ranking: Ranking, rank: int,
         search.ranker.contributions(known, int(np.searchsorted(candidates.places, place))) for place in places
     )
     values = [ranking.features[int(np.flatnonzero(ranking.places == place)[0])] for place in places]
-    named = dict(zip((*FIRST, *SECOND), np.round(np.stack(values, axis=1), 6).tolist(), strict=True))
+    named = dict(zip((*FIRST, *SECOND), (np.round(np.stack(values, axis=1), 6) + 0.0).tolist(), strict=True))
     costs = {name: round(other[name] - mine[name], 4) for name in named}
     worse = (name for name, (value, others) in named.items() if costs[name] > 0 and value != others)
     worst = sorted(worse, key=lambda name: -costs[name])[:MOST_FEATURES]
