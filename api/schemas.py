@@ -57,15 +57,24 @@ class RetrieveRequest(Strict):
     """A question to find passages for."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"question": "How long are backups kept?", "explain": True}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"question": "How long are backups kept?", "explain": True},
+                {"question": "How long are backups kept?", "why_not": "doc_4jntcujoxi6fvfmohek4gm7zfq"},
+            ]
+        },
     )
 
     question: Annotated[Text, Field(description="The question, in words.")]
     top_k: TopK = None
     as_of: AsOf = None
-    explain: Annotated[StrictBool, Field(description="Also give the value of each signal that ranked a passage.")] = (
-        False
-    )
+    explain: Annotated[
+        StrictBool, Field(description="Also give each signal of a passage and what it adds to the score.")
+    ] = False
+    why_not: Annotated[
+        Text | None, Field(max_length=200, description="Id of a document: also tell why it did not come up.")
+    ] = None
 
 
 class SourceRequest(Strict):
@@ -263,7 +272,7 @@ class AnswerSummary(Strict):
 
 
 class Passage(Strict):
-    """A retrieved passage; `signals` only with `explain`."""
+    """A retrieved passage. Only with `explain`: `signals`, and in `contributions` what each adds to the score."""
 
     chunk_id: str
     document_id: str
@@ -282,14 +291,105 @@ class Passage(Strict):
     notices: list[Notice]
     duplicate_of: str | None
     signals: dict[str, float] | None = None
+    contributions: dict[str, float] | None = None
+
+
+class SignalPlace(Strict):
+    """A passage within one signal: its score and rank among all passages (null: not reached), and whether that was
+    enough to become a candidate; `needed` is the score of the weakest one that was."""
+
+    name: Literal["dense", "lexical", "named_walk", "meant_walk"]
+    score: float
+    rank: int | None
+    needed: float | None
+    taken: bool
+
+
+class QuestionWord(Strict):
+    """A word of the question and how rare it is among the passages."""
+
+    word: str
+    rarity: float
+
+
+class QuestionWords(Strict):
+    """The question's words that a passage holds, those that it lacks, and those that no passage holds."""
+
+    held: list[QuestionWord]
+    lacked: list[QuestionWord]
+    unknown: list[str]
+
+
+class QuestionEntities(Strict):
+    """The names in the question that a passage holds, and those that it lacks."""
+
+    held: list[str]
+    lacked: list[str]
+
+
+class JudgedPassage(Strict):
+    """The best passage of the document for the question; `candidate`: some signal found it."""
+
+    chunk_id: str
+    revision: int
+    uri: str
+    start: int
+    end: int
+    page: int | None
+    text: str
+    heading: list[str]
+    candidate: bool
+    signals: list[SignalPlace]
+    words: QuestionWords
+    entities: QuestionEntities
+    path: list[PathStep]
+
+
+class Shortfall(Strict):
+    """A feature of the document's passage and of the `other` one, and how much score lies between them for it."""
+
+    name: str
+    meaning: str
+    value: float
+    other: float
+    cost: float
+
+
+class LastShown(Strict):
+    """The last passage that is shown, and what it is ahead by, most first."""
+
+    rank: int
+    chunk_id: str
+    document_id: str
+    title: str
+    features: list[Shortfall]
+
+
+class WhyNot(Strict):
+    """How far a document came. `rank`: of its best candidate; `would_rank`: of its best passage, were all of them
+    candidates; `shown` passages of `candidates` are in the results."""
+
+    document_id: str
+    title: str
+    verdict: Literal["shown", "ranked lower", "no candidate", "no passages"]
+    reasons: list[str]
+    rank: int | None
+    would_rank: int | None
+    candidates: int
+    shown: int
+    passage: JudgedPassage | None
+    behind: LastShown | None
+    notices: list[Notice]
 
 
 class Retrieval(Strict):
-    """Passages, best first; `reranker` and `decomposer` only where they are on."""
+    """Passages, best first; `why_not` only where the request named a document, `reranker` and `decomposer` only where
+    they are on."""
 
     results: list[Passage]
     snapshot: int
     timings_ms: dict[str, float]
+    why_not: WhyNot | None = None
     reranker: RerankerInfo | None = None
     decomposer: DecomposerInfo | None = None
 

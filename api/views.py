@@ -18,13 +18,15 @@ from kernel.records import (
     SourceInfo,
 )
 from kernel.storage.answers import AnswerRecord
-from pipeline.answering import Retrieved, helpers_json, step_json
+from pipeline.answering import DocumentFate, Retrieved, helpers_json, step_json
+from retrieval.reasons import meaning_of
+from retrieval.why_not import Behind, Judged
 
 Json = dict[str, Any]
 
 
 def passage_json(passage: Passage, explain: bool = False) -> Json:
-    """A passage as a retrieval shows it; with `explain`, the value of each signal that ranked it."""
+    """A passage as a retrieval shows it; with `explain`, each signal's value and what it adds to the score."""
     shown: Json = {
         "chunk_id": passage.chunk_id,
         "document_id": passage.document_id,
@@ -43,16 +45,66 @@ def passage_json(passage: Passage, explain: bool = False) -> Json:
         "notices": [asdict(notice) for notice in passage.notices],
         "duplicate_of": passage.duplicate_of,
     }
-    return shown | ({"signals": dict(passage.signals)} if explain else {})
+    why = {"signals": dict(passage.signals), "contributions": dict(passage.contributions)}
+    return shown | (why if explain else {})
 
 
-def retrieved_json(retrieved: Retrieved, explain: bool = False) -> Json:
-    """What a retrieval found: passages best first, the snapshot they are from, milliseconds a stage, what helped."""
-    return {
+def retrieved_json(retrieved: Retrieved, explain: bool = False, why_not: DocumentFate | None = None) -> Json:
+    """What a retrieval found: passages best first, the snapshot they are from, and milliseconds a stage; where that was
+    asked, also what became of one document."""
+    shown: Json = {
         "results": [passage_json(passage, explain) for passage in retrieved.passages],
         "snapshot": retrieved.snapshot,
         "timings_ms": dict(retrieved.timings_ms),
-    } | helpers_json(retrieved)
+    }
+    shown |= helpers_json(retrieved)
+    return shown | ({"why_not": why_not_json(why_not)} if why_not is not None else {})
+
+
+def why_not_json(fate: DocumentFate) -> Json:
+    """What became of a document for a question; `passage` of null: it has none."""
+    why, passage = fate.found.why, fate.found.passage
+    return {
+        "document_id": fate.document.id,
+        "title": fate.document.title,
+        "verdict": why.verdict.value,
+        "reasons": list(fate.reasons),
+        "rank": why.rank,
+        "would_rank": why.best.would_rank if why.best else None,
+        "candidates": why.candidates,
+        "shown": why.shown,
+        "passage": _judged_json(why.best, passage) if why.best and passage else None,
+        "behind": _behind_json(why.best.behind, fate.found.ahead) if why.best else None,
+        "notices": [asdict(notice) for notice in passage.notices] if passage else [],
+    }
+
+
+def _judged_json(best: Judged, passage: Passage) -> Json:
+    place = ("chunk_id", "revision", "uri", "start", "end", "page", "text")
+    return {name: getattr(passage, name) for name in place} | {
+        "heading": list(passage.heading),
+        "candidate": best.found,
+        "signals": [asdict(signal) for signal in best.signals],
+        "words": {
+            "held": [asdict(word) for word in best.held],
+            "lacked": [asdict(word) for word in best.lacked],
+            "unknown": list(best.unknown),
+        },
+        "entities": {"held": list(best.entities_held), "lacked": list(best.entities_lacked)},
+        "path": [step_json(step) for step in best.path],
+    }
+
+
+def _behind_json(behind: Behind | None, ahead: Passage | None) -> Json | None:
+    if behind is None or ahead is None:
+        return None
+    return {
+        "rank": behind.rank,
+        "chunk_id": ahead.chunk_id,
+        "document_id": ahead.document_id,
+        "title": ahead.title,
+        "features": [asdict(feature) | {"meaning": meaning_of(feature.name)} for feature in behind.features],
+    }
 
 
 def answer_summary_json(record: AnswerRecord) -> Json:

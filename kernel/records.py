@@ -188,7 +188,10 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A retrieved chunk. `start`/`end` count characters of the revision's canonical text."""
+    """A retrieved chunk. `start`/`end` count characters of the revision's canonical text.
+
+    Where it was asked for: `signals` are its features, `contributions` what each adds to its score.
+    """
 
     chunk_id: str
     document_id: str
@@ -209,6 +212,7 @@ class Passage:
     duplicate_of: str | None = None
     notices: tuple[Notice, ...] = ()
     tokens: int = 0
+    contributions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from kernel.ports import GenerationRequest, Generator
 from kernel.records import (
     AnswerStatus,
     Decomposed,
+    DocumentInfo,
     Evidence,
     Generation,
     Grounded,
@@ -32,7 +33,8 @@ from kernel.storage.snapshots import Snapshots
 from pipeline.grounding import ground
 from pipeline.prompts.templates import find_prompt, render
 from retrieval.context import assemble
-from retrieval.search import Found, Searcher
+from retrieval.reasons import reasons_of
+from retrieval.search import Found, Searcher, WhyNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,15 @@ class Retrieved:
     timings_ms: Mapping[str, float]
     reranker: Reranked | None = None
     decomposer: Decomposed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFate:
+    """What became of a document when a question was searched for, with the reasons in sentences."""
+
+    document: DocumentInfo
+    found: WhyNotFound
+    reasons: tuple[str, ...]
 
 
 class Answering:
@@ -91,6 +102,16 @@ class Answering:
             found.reranker,
             found.decomposer,
         )
+
+    def why_not(self, question: Question, document: DocumentInfo) -> DocumentFate:
+        """Why a document comes as far as it does when `retrieve` is asked the same. The caller has checked that the
+        question's principal may see the document in the question's snapshot. Raises as `retrieve` does.
+        """
+        self._guard(question)
+        top_k = question.top_k or self._settings.top_k
+        found = self._searcher.why_not(question.text, self._state(question), question.principal, top_k, document.id)
+        notices = found.passage.notices if found.passage else ()
+        return DocumentFate(document, found, reasons_of(found.why, notices, document.reason))
 
     def ask(self, question: Question) -> dict[str, Any]:
         """The answer, as JSON values, recorded. Raises InvalidInput or NotFound; a model's failure is an answer too,

@@ -68,7 +68,7 @@ def find_candidates(
 ) -> Candidates:
     """The union of the best `each` of the dense and lexical signals and of the two walks, and what those lead to.
 
-    `also` are visible places that are candidates in any case.
+    The visible passages `also` are added in any case; they lead to nothing.
     """
     cosines = Cosines(dense, view, asked.vector)
     near, cosine = cosines.best(each)
@@ -86,10 +86,7 @@ def find_candidates(
 def _gathered(
     view: View, cosines: Cosines, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
 ) -> Candidates:
-    """The candidates with every signal's score of each.
-
-    What is beside a passage counts as 0.0 where it may not be seen: its score times False would keep its sign.
-    """
+    """The candidates with every signal's score of each."""
     lexical = wording.lexical
     beside, there = _beside(view, places)
     each = lexical.contributions(np.concatenate([places, *beside]))
@@ -106,7 +103,7 @@ def _gathered(
         holds=holds,
         idf=lexical.idf,
         unknown=lexical.unknown * float(np.log1p(view.count)),
-        beside_dense=np.max(np.where(there, [cosines.at(at) for at in beside], 0.0), axis=0, initial=0.0),
+        beside_dense=np.max([cosines.at(at) for at in beside] * there, axis=0, initial=0.0),
         beside_lexical=np.max(scores[1:] * there, axis=0, initial=0.0),
     )
 

@@ -139,6 +139,8 @@ class Ranker:
         As usual means its mean in training; in pairs, that of all pairs with this candidate together. The parts do
         not add up to the score, since the networks are not linear.
         """
+        if row not in known.anchors:
+            known, row = _with_anchors(known, row)
         full = self.score(known)[row]
         found: dict[str, float] = {}
         for column, name in enumerate(FIRST):
@@ -149,7 +151,7 @@ class Ranker:
             pairs = known.pairs.copy()
             pairs[:, row, column] = np.mean([member["pair_mean"][column] for member in self.members])
             found[name] = full - self.score(_with(known, pairs=pairs))[row]
-        return {name: round(float(value), 4) for name, value in found.items()}
+        return {name: round(float(value), 4) + 0.0 for name, value in found.items()}  # adding 0 takes a zero's sign
 
 
 def known_after(
@@ -189,6 +191,13 @@ def _with(known: Known, *, first: Floats | None = None, pairs: Floats | None = N
         known.anchors,
         known.pairs if pairs is None else pairs,
     )
+
+
+def _with_anchors(known: Known, row: int) -> tuple[Known, int]:
+    """A candidate that is no anchor with the anchors alone, and its row there: its score depends on nothing else."""
+    rows = np.append(known.anchors, row)
+    own = np.arange(len(known.anchors))
+    return Known(known.first[rows], known.question, known.standing[rows], own, known.pairs[:, rows]), len(own)
 
 
 @cache

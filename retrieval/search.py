@@ -17,7 +17,7 @@ from kernel.records import Decomposed, LiveState, Notice, Passage, Principal, Re
 from kernel.storage.corpus import Corpus
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import DenseIndex
-from retrieval.features import FIRST, SECOND
+from retrieval.features import FIRST, SECOND, Candidates
 from retrieval.helpers import Helpers, reordered
 from retrieval.library import Library
 from retrieval.paths import path_to
@@ -25,6 +25,7 @@ from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking
 from retrieval.standing import Standing, standing_of
 from retrieval.view import View
+from retrieval.why_not import Search, WhyNot, why_not
 
 PASSAGES_KEPT = 4096
 ENCODERS = 4
@@ -49,6 +50,15 @@ class Found:
     timings_ms: dict[str, float]
     reranker: Reranked | None = None
     decomposer: Decomposed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNotFound:
+    """What became of a document: its best passage, and the last passage shown where that one is ahead of it."""
+
+    why: WhyNot
+    passage: Passage | None = None
+    ahead: Passage | None = None
 
 
 class Searcher:
@@ -76,7 +86,12 @@ class Searcher:
     @property
     def method(self) -> dict[str, object]:
         """What ranks: part of what a record pins."""
-        own = {"ranker": self._ranker.sha256, "embedder": self._embedder.model, "each": self._each}
+        own = {
+            "ranker": self._ranker.sha256,
+            "embedder": self._embedder.model,
+            "each": self._each,
+            "search": self._library.search,
+        }
         return own | self._helpers.method
 
     def search(
@@ -90,7 +105,7 @@ class Searcher:
     ) -> Found:
         """The `top_k` best passages of `state.snapshot` that `principal` may see.
 
-        With `explain`, each carries its signals.
+        With `explain`, each carries its signals and what they contribute to its score.
         """
         begin = time.perf_counter()
         vector = self._encoding.submit(self._embedder.embed, [text])
@@ -115,14 +130,18 @@ class Searcher:
             replace(passage, notices=tuple(_notice(passage, standing, stored) for standing in standings[place]))
             for passage, place in zip(passages, shown, strict=True)
         ]
+        fetched = time.perf_counter()
         timings = {
             "embed": encoded - begin,
             **({"decompose": apart - encoded} if decomposed else {}),
             "candidates": gathered - apart,
             "rank": ranked - gathered,
             **({"rerank": final - ranked} if reranked else {}),
-            "fetch": time.perf_counter() - final,
+            "fetch": fetched - final,
         }
+        if explain:
+            passages = self._explained(view, asked, candidates, shown, passages)
+            timings["explain"] = time.perf_counter() - fetched
         return Found(
             passages=_with_scores(passages, reranked) if explain else tuple(passages),
             candidates=tuple(
@@ -159,6 +178,36 @@ class Searcher:
         stored = self._fetch(view, best)
         reranked = self._helpers.rerank(text, [stored[place][0] for place in best])
         return (reordered(ranking, reranked) if reranked and reranked.scores else ranking), reranked
+
+    def why_not(self, text: str, state: LiveState, principal: Principal, top_k: int, document_id: str) -> WhyNotFound:
+        """How far a document comes when `search` looks for the same, and what holds it back.
+
+        One without passages that `principal` may see is told from an unknown one by the caller.
+        """
+        view, dense = self._library.view(state, principal)
+        wording = search_words(view, text, self._each)
+        asked = Asked(text, self._embedder.embed([text])[0], wording.entities)
+        row = self._corpus.document_row(document_id)
+        places = np.flatnonzero(view.mask & (view.index.document_id == (-1 if row is None else row)))
+        found = why_not(Search(view, dense, asked, wording, self._ranker, self._each, top_k), places)
+        best = found.best
+        if best is None:
+            return WhyNotFound(found)
+        stored = self._fetch(view, [best.place, *(standing.place for standing in best.standing)])
+        passage = stored[best.place][0]
+        notices = tuple(_notice(passage, standing, stored) for standing in best.standing)
+        ahead = self._fetch(view, [best.behind.place])[best.behind.place][0] if best.behind else None
+        return WhyNotFound(found, replace(passage, notices=notices, path=best.path), ahead)
+
+    def _explained(
+        self, view: View, asked: Asked, candidates: Candidates, shown: Sequence[int], passages: Sequence[Passage]
+    ) -> list[Passage]:
+        known = self._ranker.known(view, asked, candidates) if shown else None
+        rows = np.searchsorted(candidates.places, shown).tolist()
+        return [
+            replace(passage, contributions=self._ranker.contributions(known, row) if known else {})
+            for passage, row in zip(passages, rows, strict=True)
+        ]
 
     def _present(
         self,
@@ -213,7 +262,8 @@ def _with_scores(passages: Sequence[Passage], reranked: Reranked | None) -> tupl
 
 
 def _signals(ranking: Ranking, rank: int) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in zip((*FIRST, *SECOND), ranking.features[rank], strict=True)}
+    values = np.round(ranking.features[rank], 6) + 0.0  # a zero has no sign: that of a hidden neighbour would show
+    return dict(zip((*FIRST, *SECOND), values.tolist(), strict=True))
 
 
 def _sentences(view: View, place: int, spans: Sequence[Span], asked: Asked) -> tuple[SentenceScore, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +14,13 @@ from rich.console import Console
 from api.assembly import Workspace
 from api.cli.answer_text import show_answer
 from api.cli.call import Call, command
+from api.cli.naming import document_named
 from api.cli.options import AsOf, TopK
 from api.cli.output import write_json
 from api.cli.passage_text import show_passages
 from api.cli.progress import watch
-from api.views import Json, passage_json, retrieved_json
+from api.cli.why_not_text import show_why_not
+from api.views import Json, passage_json, retrieved_json, why_not_json
 from kernel.errors import InvalidInput, VouchError
 from kernel.records import Question
 from pipeline.answering import helpers_json
@@ -64,6 +66,10 @@ def retrieve(
     top_k: TopK = None,
     as_of: AsOf = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show why each passage came up.")] = False,
+    why_not: Annotated[
+        str | None,
+        typer.Option(metavar="DOCUMENT", help="Also show what kept a document out: its id, path or title."),
+    ] = None,
 ) -> None:
     """Find passages, without an answer.
 
@@ -71,18 +77,32 @@ def retrieve(
     """
     if (question is None) == (questions is None):
         raise InvalidInput("give either a QUESTION or --questions FILE.jsonl")
+    if questions is not None and why_not is not None:
+        raise InvalidInput("--why-not is for one QUESTION; leave out --questions")
     batch = read_questions(questions) if questions is not None else []
     workspace = call.with_model
     number = workspace.snapshots.resolve(as_of) if as_of is not None else None
     if question is None:
         _retrieve_batch(workspace, batch, top_k, call.snapshot(as_of), explain)
         return
-    found = workspace.answering.retrieve(Question(readable(question), top_k=top_k, as_of=number), explain=explain)
+    _retrieve_one(call, Question(readable(question), top_k=top_k, as_of=number), explain, why_not)
+
+
+def _retrieve_one(call: Call, asked: Question, explain: bool, why_not: str | None) -> None:
+    workspace, document = call.workspace, None
+    if why_not is not None:
+        snapshot = workspace.snapshots.live().snapshot if asked.as_of is None else asked.as_of
+        asked = replace(asked, as_of=snapshot)  # both look at one snapshot, whatever is published meanwhile
+        document = document_named(workspace.catalog, readable(why_not), snapshot)
+    found = workspace.answering.retrieve(asked, explain=explain)
+    fate = workspace.answering.why_not(asked, document) if document is not None else None
 
     def words(out: Console) -> None:
         show_passages(out, found, explain=explain)
+        if fate is not None:
+            show_why_not(out, why_not_json(fate))
 
-    call.show(retrieved_json(found, explain), words)
+    call.show(retrieved_json(found, explain, fate), words)
 
 
 def _retrieve_batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -11,16 +11,20 @@ from rich.text import Text
 from api.cli.output import safe, shortened, table
 from kernel.records import Passage, PathStep
 from pipeline.answering import Retrieved, helpers_json
+from retrieval.reasons import meaning_of
 
 TEXT_LENGTH = 400
+MOST_SIGNALS = 8
+"""Signals that are printed of a passage: those that add most to its score, or take most from it."""
 
 
 def show_passages(out: Console, found: Retrieved, *, explain: bool) -> None:
     """Print passages, best first; with `explain`, also signals, graph path and timings."""
     if not found.passages:
         out.print(f"no passage in snapshot {found.snapshot}")
-    for number, passage in enumerate(found.passages, 1):
-        _show_passage(out, number, passage, explain)
+    numbers = {passage.chunk_id: number for number, passage in enumerate(found.passages, 1)}
+    for passage in found.passages:
+        _show_passage(out, numbers, passage, explain)
     for helper, what in helpers_json(found).items():
         if explain or what["state"] != "used":
             style = "" if what["state"] == "used" else "yellow"
@@ -34,12 +38,16 @@ def show_passages(out: Console, found: Retrieved, *, explain: bool) -> None:
         out.print(f"snapshot {found.snapshot}; milliseconds: {spent}", soft_wrap=True)
 
 
-def path_text(path: Sequence[PathStep]) -> str:
-    """A graph path in words: `fastapi -> named with [chunk] -> pydantic -> named in [chunk]`."""
-    return " -> ".join(_step(step) for step in path)
+def path_text(path: Sequence[PathStep], numbers: Mapping[str, int]) -> str:
+    """A graph path in words: `fastapi -> named with [chunk, result 1] -> pydantic -> named in [chunk, result 2]`.
+
+    `numbers` are the results by chunk id, for a reader to look the chunk up.
+    """
+    return " -> ".join(_step(step, numbers) for step in path)
 
 
-def _show_passage(out: Console, number: int, passage: Passage, explain: bool) -> None:
+def _show_passage(out: Console, numbers: Mapping[str, int], passage: Passage, explain: bool) -> None:
+    number = numbers[passage.chunk_id]
     place = " > ".join((passage.title, *(heading for heading in passage.heading if heading != passage.title)))
     page = f", page {passage.page}" if passage.page is not None else ""
     out.print(Text.assemble((f"{number}. ", "bold cyan"), (safe(place), "bold"), f"  {passage.score:.4f}"))
@@ -54,25 +62,31 @@ def _show_passage(out: Console, number: int, passage: Passage, explain: bool) ->
     if passage.duplicate_of is not None:
         out.print(f"   nearly the same as {passage.duplicate_of}", soft_wrap=True)
     if explain:
-        _show_reasons(out, passage)
+        _show_reasons(out, passage, numbers)
     out.print()
 
 
-def _show_reasons(out: Console, passage: Passage) -> None:
+def _show_reasons(out: Console, passage: Passage, numbers: Mapping[str, int]) -> None:
     if passage.path:
-        out.print(Text(safe(f"   path: {path_text(passage.path)}")), soft_wrap=True)
-    pairs = [(name, f"{value:.4g}") for name, value in passage.signals.items() if value]
-    third = -(-len(pairs) // 3)
-    columns = [pairs[start : start + third] for start in range(0, len(pairs), third)] if third else []
+        out.print(Text(safe(f"   path: {path_text(passage.path, numbers)}")), soft_wrap=True)
+    if "reranker" in passage.signals:
+        out.print(f"   reranker: {passage.signals['reranker']:.4g}")
+    adds = sorted(((name, value) for name, value in passage.contributions.items() if value), key=_weight)
     rows = [
-        [cell for column in columns for cell in (column[row] if row < len(column) else ("", ""))]
-        for row in range(third)
+        (name, f"{passage.signals[name]:.4g}", f"{value:+.3g}", meaning_of(name)) for name, value in adds[:MOST_SIGNALS]
     ]
     if rows:
-        out.print(Padding(table(["signal", "value"] * len(columns), rows), (0, 0, 0, 3), expand=False))
+        out.print(Padding(table(("signal", "value", "adds", "what it says"), rows), (0, 0, 0, 3), expand=False))
 
 
-def _step(step: PathStep) -> str:
+def _weight(pair: tuple[str, float]) -> tuple[float, str]:
+    return -abs(pair[1]), pair[0]
+
+
+def _step(step: PathStep, numbers: Mapping[str, int]) -> str:
     if step.entity is not None:
         return step.entity
-    return f"{step.relation} [{step.chunk_id}]" if step.chunk_id else str(step.relation)
+    if step.chunk_id is None:
+        return str(step.relation)
+    result = f", result {numbers[step.chunk_id]}" if step.chunk_id in numbers else ""
+    return f"{step.relation} [{step.chunk_id}{result}]"

@@ -30,10 +30,21 @@ def query(body: QueryRequest, call: Caller, once: CarryOut) -> JSONResponse:
 
 @router.post("/retrieve", response_model=Retrieval, **guarded(Role.APP, "retrieve", "Find passages", 404, 413))
 def retrieve(body: RetrieveRequest, call: Caller) -> JSONResponse:
-    """The passages that bear on a question, best first, without an answer and without a record."""
-    question = Question(body.question, call.principal, body.top_k, call.services.snapshot(body.as_of))
-    found = call.services.workspace.answering.retrieve(question, explain=body.explain)
-    shown = retrieved_json(found, body.explain)
+    """The passages that bear on a question, best first, without an answer and without a record.
+
+    `why_not` names a document: then the response also tells how far it came, and what held it back.
+    """
+    workspace = call.services.workspace
+    snapshot = call.services.snapshot(body.as_of)
+    if body.why_not is None:
+        question, document = Question(body.question, call.principal, body.top_k, snapshot), None
+    else:  # both look at one snapshot, whatever is published meanwhile
+        snapshot = call.services.state(snapshot).snapshot
+        question = Question(body.question, call.principal, body.top_k, snapshot)
+        document = workspace.catalog.document(body.why_not, snapshot, call.principal)
+    found = workspace.answering.retrieve(question, explain=body.explain)
+    why_not = workspace.answering.why_not(question, document) if document is not None else None
+    shown = retrieved_json(found, body.explain, why_not)
     call.services.metrics.stages(found.timings_ms)
     call.services.metrics.helpers(shown)
     return JSONResponse(shown)

@@ -282,6 +282,17 @@ class Catalog:
             raise NotFound(f"no document {public_id}")
         return found[0]
 
+    def named(self, name: str, snapshot: int, principal: Principal, limit: int) -> list[DocumentInfo]:
+        """Documents that `principal` may see in `snapshot` with this path or own id; where there is none, those whose
+        title or end of path it is. By public id, at most `limit`."""
+        exact = or_(document.c.path == name, document.c.external_id == name)
+        title = or_(revision.c.title == name, func.lower(revision.c.title) == name.lower())
+        loose = or_(title, document.c.path.endswith(f"/{name}", autoescape=True))
+        query = _document_query(snapshot, principal).order_by(document.c.public_id).limit(limit)
+        with self._database.read() as connection:
+            found = _document_infos(connection, query.where(exact))
+            return found or _document_infos(connection, query.where(loose))
+
     def text(self, public_id: str, number: int) -> str:
         """The canonical text of a document's revision; the caller has checked that it may be seen."""
         query = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from kernel.records import MentionKind, Passage, Span
 from kernel.storage.database import Database
@@ -68,6 +68,11 @@ class Corpus:
                 np.frombuffer(row.signature, dtype="<u4"),
             )
 
+    def chunks(self) -> int:
+        """How many chunks are stored, visible or not."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(chunk)).scalar_one())
+
     def mentions(self, after: int, last: int = LAST) -> list[tuple[int, int, bool]]:
         """`(chunk, entity, is title)` row ids of every mention in chunks above `after`, up to `last`."""
         query = select(mention.c.chunk_id, mention.c.entity_id, mention.c.kind)
@@ -108,6 +113,14 @@ class Corpus:
                 for row in connection.execute(query.where(mention.c.chunk_id.in_(some))):
                     found.setdefault(row[0], []).append(row[1])
         return found
+
+    def document_row(self, public_id: str) -> int | None:
+        """The row id of a document, whoever may see it."""
+        with self._database.read() as connection:
+            found: int | None = connection.execute(
+                select(document.c.id).where(document.c.public_id == public_id)
+            ).scalar()
+            return found
 
     def public_ids(self, chunk_ids: Sequence[int]) -> dict[int, str]:
         """Public ids of chunks by row id."""

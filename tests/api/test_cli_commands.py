@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,8 @@ def test_retrieve_carries_every_member_and_signals_only_when_asked(cli: Cli) -> 
     assert set(first) == MEMBERS
     assert "Parental leave" in [one["title"] for one in found["results"]]
     explained = cli.json("retrieve", QUESTION, "--top-k", 3, "--explain")["results"]
-    assert set(explained[0]) - set(first) == {"signals"}
+    assert set(explained[0]) - set(first) == {"signals", "contributions"}
+    assert set(explained[0]["contributions"]) == set(explained[0]["signals"])
     assert explained[0]["signals"]["dense"] > 0
     assert [one["chunk_id"] for one in explained] == [one["chunk_id"] for one in found["results"]]
 
@@ -165,9 +167,44 @@ def test_retrieve_carries_every_member_and_signals_only_when_asked(cli: Cli) -> 
 def test_retrieve_explains_itself_in_words(cli: Cli) -> None:
     words = cli("retrieve", "Who leads the People Office?", "--explain").stdout
     assert "1. People Office" in words
-    assert "path: people office -> named in [chk_" in words
-    assert "dense" in words
+    assert re.search(r"path: people office -> named in \[chk_\w+, result 1\]", words)
+    assert re.search(r"\w+ +[\d.]+ +[+-]\d\.\d+ +(the|share|closeness|rank|likeness|words|distance|how) ", words)
     assert "milliseconds: embed " in words
+
+
+def test_why_not_tells_what_kept_a_document_out(cli: Cli) -> None:
+    """A document goes by its id, path, own id or title; the results are those of the question alone."""
+    plain = cli.json("retrieve", QUESTION, "--top-k", 1)
+    told = [cli.json("retrieve", QUESTION, "--top-k", 1, "--why-not", name) for name in ("r1", "badges", "leave.md")]
+    assert all(one["results"] == plain["results"] for one in told)
+    badges = told[0]["why_not"]
+    assert badges == told[1]["why_not"]
+    assert (badges["title"], badges["verdict"], badges["behind"]["rank"]) == ("Badges", "ranked lower", 1)
+    assert told[2]["why_not"]["verdict"] == "shown"
+    assert cli.json("retrieve", QUESTION, "--why-not", badges["document_id"], "--as-of", 1)["why_not"]["rank"]
+    words = cli("retrieve", QUESTION, "--top-k", 1, "--why-not", "r1").stdout
+    assert "Why not “Badges”?  ranked lower" in words
+    assert all(reason.split(";")[0] in " ".join(words.split()) for reason in badges["reasons"])
+    failed = cli.json("documents", "list", "--source", "handbook", "--status", "failed")["items"][0]
+    broken = cli.json("retrieve", QUESTION, "--why-not", failed["id"])["why_not"]
+    assert (broken["verdict"], broken["passage"]) == ("no passages", None)
+    assert broken["reasons"][0].startswith("The document could not be read: ")
+
+
+def test_why_not_needs_one_document_and_one_question(cli: Cli, empty: Cli, files: Path, tmp_path: Path) -> None:
+    for name in ("doc_unknown", "no such title"):
+        assert cli.json("retrieve", QUESTION, "--why-not", name, code=1)["error"]["type"] == "not-found"
+    assert cli.json("retrieve", QUESTION, "--why-not", "leave.md", "--as-of", 0, code=1)["error"]["type"] == "not-found"
+    for source in ("first", "copy"):
+        empty.json("ingest", files / "leave.md", "--source", source)
+    several = empty.json("retrieve", QUESTION, "--why-not", "Parental leave", code=2)["error"]
+    assert several["type"] == "invalid-input"
+    assert several["detail"].count("doc_") == 2
+    assert "(leave.md of copy)" in several["detail"]
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"id": "a", "question": "Who?"}\n')
+    refused = cli.json("retrieve", "--questions", file, "--why-not", "r1", code=2)["error"]["detail"]
+    assert refused == "--why-not is for one QUESTION; leave out --questions"
 
 
 def test_a_batch_gives_what_single_questions_give_in_order(cli: Cli, tmp_path: Path) -> None:

@@ -277,7 +277,37 @@ def test_retrieval_is_what_the_reference_says(site: Site, explain: bool) -> None
     results = schemas.Retrieval.model_validate(found, strict=True).results
     assert len(results) == 3
     assert [bool(result.signals) for result in results] == [explain] * 3
+    assert [result.contributions and set(result.contributions) for result in results] == [
+        set(result.signals) if result.signals else None for result in results
+    ]
     assert "45 days" in results[0].text
+
+
+def test_why_not_tells_of_a_document_that_the_key_may_see_and_of_no_other(site: Site) -> None:
+    listed = {document["external_id"]: document["id"] for document in site.walk(site.hr, "/v1/documents", 50)}
+    body = {"question": QUESTION, "top_k": 2}
+
+    def ask(client: httpx.Client, name: str, **more: Any) -> httpx.Response:
+        return client.post("/v1/retrieve", json=body | {"why_not": name} | more)
+
+    plain = site.hr.post("/v1/retrieve", json=body).json()
+    assert "why_not" not in plain
+    found = ask(site.hr, listed["pay"]).raise_for_status().json()
+    assert found["results"] == plain["results"]
+    why = schemas.Retrieval.model_validate(found, strict=True).why_not
+    assert why is not None
+    assert (why.verdict, why.shown, why.title) == ("ranked lower", 2, "Salaries")
+    assert why.behind is not None
+    assert why.behind.chunk_id == plain["results"][-1]["chunk_id"]
+
+    hidden = assert_problem(ask(site.app_key, listed["pay"]), 404, "not-found")
+    unknown = assert_problem(ask(site.app_key, "doc_unknown"), 404, "not-found")
+    assert hidden["detail"].replace(listed["pay"], "X") == unknown["detail"].replace("doc_unknown", "X")
+    assert {**hidden, "detail": "", "instance": ""} == {**unknown, "detail": "", "instance": ""}
+    assert ask(site.app_key, listed["canteen"]).status_code == 200
+    assert "Quetzalcoatl" not in ask(site.app_key, listed["canteen"]).text
+    assert_problem(ask(site.hr, listed["pay"], as_of=0), 404, "not-found")
+    assert_problem(ask(site.hr, "Salaries"), 404, "not-found")
 
 
 def test_as_of_answers_from_the_past_and_rollback_makes_it_the_present(site: Site) -> None:

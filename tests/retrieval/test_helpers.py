@@ -108,9 +108,9 @@ def test_off_asks_nobody(home: Path, models: Path, monkeypatch: pytest.MonkeyPat
         found = search(made)
         body = made.answering.ask(Question(QUESTION))
         run = made.answers.get(body["id"], LOCAL_OWNER).run
-        assert set(made.searcher.method) == {"ranker", "embedder", "each"}
+        assert not {"reranker", "decomposer"} & set(made.searcher.method)
     assert (found.reranker, found.decomposer) == (None, None)
-    assert set(found.timings_ms) == {"embed", "candidates", "rank", "fetch"}
+    assert not {"rerank", "decompose"} & set(found.timings_ms)
     assert "reranker" not in found.passages[0].signals
     assert not {"reranker", "decomposer"} & (set(body["retrieval"]) | set(run) | set(run["method"]))
 

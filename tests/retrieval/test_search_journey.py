@@ -217,7 +217,7 @@ def test_signals_are_for_those_who_ask(site: Workspace) -> None:
     plain = site.answering.retrieve(Question("receipts"))
     explained = site.answering.retrieve(Question("receipts"), explain=True)
     assert all(not passage.signals for passage in plain.passages)
-    assert [replace(one, signals={}) for one in explained.passages] == list(plain.passages)
+    assert [replace(one, signals={}, contributions={}) for one in explained.passages] == list(plain.passages)
     assert [one.score for one in plain.passages] == sorted((one.score for one in plain.passages), reverse=True)
     assert len(site.answering.retrieve(Question("receipts", top_k=2)).passages) == 2
 
