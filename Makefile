@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 BIN := .venv/bin
 READY := $(PYTHON3) tools/bootstrap.py
 
-.PHONY: setup demo test test-all check format serve bench clean
+.PHONY: setup demo test test-all check format serve bench bench-retrieval clean
 
 setup:            ## install what the project needs into .venv
 	@$(READY)
@@ -32,6 +32,9 @@ serve: setup      ## the HTTP API on 127.0.0.1:8000; the first start prints a ke
 
 bench: setup      ## measure on the data beside the checkout; writes docs/benchmarks.md
 	@$(BIN)/python -m bench
+
+bench-retrieval: setup  ## retrieval beside its peers, each in an environment of its own; ARGS="--only txtai"
+	@$(BIN)/python -m bench.retrieval $(ARGS)
 
 clean:            ## remove everything that make and the tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -21,6 +21,13 @@ def open_set(name: str) -> tuple[Workspace, IngestReport]:
     return workspace, _ingest(workspace, path, name)
 
 
+def open_corpus(name: str, path: Path) -> Workspace:
+    """The workspace `bench_<name>` of a folder or file, brought up to date."""
+    workspace = Workspace(Settings.load(home=HOME, workspace=f"bench_{name}"))
+    _ingest(workspace, path, name)
+    return workspace
+
+
 def _ingest(workspace: Workspace, path: Path, name: str) -> IngestReport:
     last = [0.0]
 

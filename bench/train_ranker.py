@@ -44,7 +44,7 @@ MEMBERS = 3
 FOLDS = 4
 HIDDEN, PAIR_HIDDEN, MESSAGE = 24, 24, 8
 DROP, DECAY, RATE = 0.15, 0.03, 3e-3
-FIRST_EPOCHS, SECOND_EPOCHS = 20, 18
+FIRST_EPOCHS, SECOND_EPOCHS = 20, 24
 BATCH = 32
 BLIND = 0.15
 """Share of the questions, each time that they are shown, that lack one of SIGNALS: corpora without it exist too."""
@@ -100,7 +100,13 @@ def train(cases: Sequence[Case]) -> None:
         "features": {"first": list(FIRST), "second": list(SECOND), "question": list(QUESTION), "brief": list(BRIEF)},
         "training": {
             "method": "two networks a member, softmax of each right document against all wrong ones, AdamW",
-            "settings": {"members": MEMBERS, "epochs": [FIRST_EPOCHS, SECOND_EPOCHS], "dropout": DROP, "decay": DECAY},
+            "settings": {
+                "members": MEMBERS,
+                "epochs": [FIRST_EPOCHS, SECOND_EPOCHS],
+                "dropout": DROP,
+                "decay": DECAY,
+                "blind": BLIND,
+            },
             "questions": {name: sum(case.set == name for case in learned) for name in SETS},
             "which": "even-numbered development questions with a right passage among their candidates",
         },

@@ -1,7 +1,8 @@
 """Finding what a passage names, by the shape of the text alone: no model, linear time, the same result everywhere.
 
 A name is a run of capitalised words (with the small words that names hold inside: "Bank of England"), a code
-("BOD 22-01", "CVE-2020-1350"), a technical term (`snake_case`, quoted or back-quoted), a date or an amount.
+("BOD 22-01", "CVE-2020-1350"), a technical term (`snake_case`, quoted or back-quoted), a date or an amount. Where a
+text has no usable capitals, runs of its content words stand in for names.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from graph.names import STOPWORDS, base_name, name_key
+from graph.phrases import find_phrases, lacks_capitals
+from graph.subjects import OPENING, headings_in, speakers_in, subjects_of
 from kernel.records import Mention, MentionKind
 
 _WORD = r"[^\W\d_][\w'’]*(?:[.-][\w'’]+)*"
@@ -74,6 +77,7 @@ _DATE = re.compile(
     rf"|(?P<m2>{_MONTH})\s+(?:(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?,?\s+)?(?P<y2>\d{{4}})"
     r"|(?P<y3>\d{4})-(?P<m3>\d{2})-(?P<d3>\d{2})|(?P<y4>1\d{3}|20\d{2}))(?![\w-])"
 )
+_ANY_DATE = re.compile(_DATE.pattern, re.IGNORECASE)
 _UNIT = (
     r"percent|per cent|days?|weeks?|months?|years?|hours?|minutes?|million|billion|thousand|dollars?|euros?"
     r"|km|kg|mg|miles?|bits?|bytes?|[kMG]B"
@@ -85,12 +89,31 @@ _AMOUNT = re.compile(
 )
 _UPPER = re.compile(r"^[A-Z\d][A-Z\d.&/-]*$")
 MAX_WORDS = 8
+_ARTICLE = re.compile(r"^\s*(?:(?:The|A|An)\s+)?")
 
 
 def find_mentions(text: str) -> list[Mention]:
     """Mentions in `text`, by position; where two overlap, both stay (a code inside a name is worth having)."""
-    found = [*_dates(text), *_amounts(text), *_codes(text), *_terms(text), *_names(text)]
-    unique = {(mention.start, mention.end, mention.key): mention for mention in reversed(found)}
+    return _distinct(_shapes(text, capitals=not lacks_capitals(text)))
+
+
+def names_in(text: str) -> list[Mention]:
+    """What a passage names: its mentions and, where it has no usable capitals, its phrases."""
+    capitals = not lacks_capitals(text)
+    found = _distinct(_shapes(text, capitals=capitals))
+    if capitals:
+        return found
+    dated = {place for one in found if one.kind == MentionKind.DATE for place in range(one.start, one.end)}
+    return _distinct([*found, *(one for one in find_phrases(text) if dated.isdisjoint((one.start, one.end - 1)))])
+
+
+def _shapes(text: str, *, capitals: bool) -> list[Mention]:
+    found = [*_dates(text, capitals), *_amounts(text), *_codes(text), *_terms(text)]
+    return [*found, *_names(text)] if capitals or not text.isupper() else found
+
+
+def _distinct(found: Iterable[Mention]) -> list[Mention]:
+    unique = {(mention.start, mention.end, mention.key): mention for mention in reversed(list(found))}
     return [unique[place] for place in sorted(unique)]
 
 
@@ -103,6 +126,35 @@ def about(title: str, headings: Iterable[str]) -> list[Mention]:
             if key and key not in STOPWORDS:
                 kinds.setdefault(key, kind)
     return [Mention(key, kind, 0, 0) for key, kind in kinds.items()]
+
+
+def subjects(text: str, named: Iterable[Mention], rows: Iterable[str]) -> list[Mention]:
+    """Mentions, with empty spans at 0, of what a passage is about though no title says so.
+
+    That is its subject, or else a name that opens it (one of `named`, of several words), its headings, who speaks in
+    it, and the first cells of its table's `rows`.
+    """
+    names = [*(subjects_of(text) or _opening(text, named)), *headings_in(text), *rows, *speakers_in(text)]
+    keys = (name_key(name) for name in names)
+    return [Mention(key, MentionKind.TITLE, 0, 0) for key in dict.fromkeys(keys) if _tells(key)]
+
+
+def title_of(text: str) -> str:
+    """What to call a document that has no title: what its opening is about; empty where that does not say."""
+    names = subjects_of(text) or _opening(text, find_mentions(text[:OPENING]))
+    return next((name for name in names if _tells(name_key(name))), "")
+
+
+def _opening(text: str, named: Iterable[Mention]) -> list[str]:
+    """The name of several words that a passage opens with."""
+    front = len(text) - len(_ARTICLE.sub("", text))
+    names = [text[m.start : m.end] for m in named if m.start == front and m.kind == MentionKind.NAME]
+    return [name for name in names if " " in name]
+
+
+def _tells(key: str) -> bool:
+    """Whether a key can name one thing: it has a letter, and is neither a sentence nor a word that means nothing."""
+    return len(key) > 1 and key.count(" ") < MAX_WORDS and key not in STOPWORDS and any(c.isalpha() for c in key)
 
 
 def _mention(surface: str, kind: MentionKind, start: int) -> Iterator[Mention]:
@@ -128,8 +180,8 @@ def _terms(text: str) -> Iterator[Mention]:
             yield from _mention(surface, MentionKind.TERM, match.start(group))
 
 
-def _dates(text: str) -> Iterator[Mention]:
-    for match in _DATE.finditer(text):
+def _dates(text: str, capitals: bool) -> Iterator[Mention]:
+    for match in (_DATE if capitals else _ANY_DATE).finditer(text):
         part = match.groupdict()
         year = next(part[name] for name in ("y1", "y2", "y3", "y4") if part[name])
         month = part["m1"] or part["m2"]
@@ -142,7 +194,7 @@ def _dates(text: str) -> Iterator[Mention]:
 
 
 def _month_number(name: str) -> int:
-    return next(number for number, month in enumerate(_MONTHS, 1) if month.startswith(name.rstrip(".")[:3]))
+    return next(number for number, month in enumerate(_MONTHS, 1) if month.startswith(name[:3].capitalize()))
 
 
 def _amounts(text: str) -> Iterator[Mention]:

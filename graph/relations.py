@@ -45,7 +45,7 @@ _THIS = re.compile(
     r"specifications?|agreements?|contracts?|procedures?|rules?|notices?|handbooks?|reports?|packages?|librar(?:y|ies))\b"
 )
 _PRONOUN = re.compile(r"(?:^|[.*_]\s+)It\s*$")
-_ACRONYM = re.compile(r"\(([A-Z][A-Za-z]{0,2}[A-Z]{1,8}s?)\)")
+_ACRONYM = re.compile(r"\(([A-Z][A-Za-z]{0,2}[A-Z]{1,8}s?|[a-z]{3,8})\)")
 _OUTDATED = re.compile(
     r"\b[Tt]his\s+(?:page|document|guide|policy|guidance|section|directive|version)\s+(?:is|has\s+been|was)\s+(?:now\s+|marked\s+)?"
     r"(?:as\s+)?(outdated|out\s+of\s+date|obsolete|deprecated|archived|retired|no\s+longer\s+(?:maintained|in\s+(?:force|effect|use)|current))\b"

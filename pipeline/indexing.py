@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from graph.mentions import about, find_mentions
+from graph.mentions import about, names_in, subjects, title_of
 from graph.names import name_key
-from graph.relations import find_relations, structural_relations, title_aliases
+from graph.relations import ALIAS, find_relations, structural_relations, title_aliases
 from ingest.formats import NAMES, RECORDS, SUFFIXES
 from ingest.similar import signature
 from ingest.sources import SourceFile, SourcePlan, files_of, plan_sources
@@ -26,6 +26,7 @@ from kernel.records import (
     FailedDocument,
     IngestReport,
     Mention,
+    MentionKind,
     ParsedDocument,
     Relation,
     RevisionState,
@@ -76,6 +77,11 @@ class _Waiting:
     title: str
     uri: str
     drafts: Sequence[ChunkDraft]
+
+    @property
+    def heading(self) -> str:
+        """What the model reads above the text: a record's title where it is not taken from the text itself."""
+        return self.title if self.document.title or not self.document.external_id else ""
 
 
 class Indexer:
@@ -168,7 +174,7 @@ class Indexer:
                 self._stage_failed(source_id, path, digest, item, tally)
                 continue
             drafts = split(item, self._tokenizer, self._chunk_tokens)
-            title = item.title or Path(file.name).stem.replace("_", " ")
+            title = item.title or _called(item, file, records)
             yield _Waiting(path, digest, item, title, item.uri or _uri(file, item, records), drafts)
 
     def _known(
@@ -226,7 +232,7 @@ class Indexer:
     def _stage(self, source_id: int, waiting: Sequence[_Waiting], tally: _Tally) -> None:
         if not waiting:
             return
-        inputs = [embedding_input(one.title, draft) for one in waiting for draft in one.drafts]
+        inputs = [embedding_input(one.heading, draft) for one in waiting for draft in one.drafts]
         vectors = iter(self._embedder.embed_passages(inputs))
         revisions = [_revision(one, vectors) for one in waiting]
         tally.births.update(self._catalog.stage(source_id, self._recipe, revisions))
@@ -264,6 +270,11 @@ def _record_digest(item: ParsedDocument | FailedDocument) -> str:
     return sha256(canonical_json(values))
 
 
+def _called(item: ParsedDocument, file: SourceFile, records: bool) -> str:
+    """What to call a document without a title: a record by its subject or else its id, a file by its name."""
+    return (title_of(item.text) or item.external_id or "") if records else Path(file.name).stem.replace("_", " ")
+
+
 def _uri(file: SourceFile, item: ParsedDocument, records: bool) -> str:
     return file.path.as_uri() + (f"#{item.external_id}" if records else "")
 
@@ -298,12 +309,25 @@ def _chunk(one: _Waiting, draft: ChunkDraft, vectors: PassageVectors) -> StoredC
 
 
 def extract(title: str, path: str, draft: ChunkDraft, document: ParsedDocument) -> tuple[list[Mention], list[Relation]]:
-    """The mentions and relations of a chunk: of its words, its structure, and the document's own names."""
+    """The mentions and relations of a chunk: of its words, its structure, and the document's own names.
+
+    A title that is only a record's id names nothing.
+    """
     key = name_key(title)
-    named = find_mentions(draft.text)
+    named = names_in(draft.text)
     relations = find_relations(draft.text, named, key)
     relations += structural_relations(draft, key, document.facts, document.links)
     if draft.ordinal == 0:
         stem = () if document.external_id else (Path(path).stem,)
         relations += title_aliases(title, stem)
-    return [*about(title, draft.heading), *named], relations
+    rows = dict.fromkeys(f.subject for f in document.facts if draft.start <= f.start and f.end <= draft.end)
+    told = subjects(draft.text, named, rows) if document.title is None else []
+    named_by = title if document.title or title != document.external_id else ""
+    known = {mention.key for mention in named}  # "the rules of conduct (roc)" is a name that no other rule may see
+    long = [
+        Mention(one.subject, MentionKind.TERM, one.start, one.end)
+        for one in relations
+        if one.predicate == ALIAS and one.end and one.subject not in known
+    ]
+    heads = {mention.key: mention for mention in (*long, *about(named_by, draft.heading), *told)}
+    return [*heads.values(), *named], relations

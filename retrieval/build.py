@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from graph.relations import NOTABLE
 from graph.walk import gather
 from kernel.storage.corpus import IndexRow
 from retrieval.analysis import plain, stem, term_hash, terms, words
-from retrieval.index import NAMED, PHRASE, TITLE, WORD_BITS, Addition, Index, Run, UInt64, distinct
+from retrieval.index import NAMED, PHRASE, TITLE, Addition, Index, Run, UInt64, distinct, word_hash
 from retrieval.lists import Array, Int64, Lists, lists_of
 
 PHRASE_WORDS = 8
@@ -50,8 +49,8 @@ def addition(index: Index, new: Additions) -> Addition:
     """What `index` grows by. The additions' chunks must follow all chunks of `index`; there must be one at least."""
     low = len(index)
     place = {int(row.chunk_id): number for number, row in enumerate(new.rows)}
-    word_rows = [np.array([term_hash(word) for word in words(plain(row.text))], np.uint64) for row in new.rows]
-    stream = np.concatenate(word_rows) & WORD_BITS
+    word_rows = [np.array([word_hash(word) for word in words(plain(row.text))], np.uint32) for row in new.rows]
+    stream = np.concatenate(word_rows)
     entities = _Entities(index, new)
     titles = _Titles(index, new.rows, entities)
     links = _links(index, new, place, entities, _Stream(_begins(word_rows), stream), titles)
@@ -62,7 +61,7 @@ def addition(index: Index, new: Additions) -> Addition:
     rows = columns | {
         "length": lengths,
         "word_ptr": _begins(word_rows)[1:] + index.word_ptr[-1],
-        "words": stream.astype(np.uint32),
+        "words": stream,
         "pass_ptr": np.searchsorted(links[0], np.arange(1, len(new.rows) + 1)) + index.pass_ptr[-1],
         "pass_entity": links[1].astype(np.int32),
         "pass_kind": links[2].astype(np.uint8),
@@ -162,7 +161,7 @@ class _Stream:
     """The words of some chunks as hashes, and where each chunk's begin and the last one's end."""
 
     ptr: Int64
-    words: NDArray[np.unsignedinteger[Any]]
+    words: NDArray[np.uint32]
 
 
 class _Titles:
@@ -175,7 +174,7 @@ class _Titles:
         fresh = np.array(
             [not _holds(index, value, number) for value, number in zip(hashes, numbers, strict=True)], np.bool_
         )
-        first = np.array([term_hash(pieces[0]) & 0xFFFFFFFF for pieces in found.values()], np.uint32)[fresh]
+        first = np.array([word_hash(pieces[0]) for pieces in found.values()], np.uint32)[fresh]
         self.phrases = distinct(lists_of(hashes[fresh], numbers[fresh].astype(np.int32), first))
         self._pieces = [pieces for pieces, new in zip(found.values(), fresh.tolist(), strict=True) if new]
         self._numbers, self._hashes = numbers[fresh], hashes[fresh]
@@ -215,7 +214,7 @@ def _phrases_of(title: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _hashes(pieces: Sequence[str]) -> UInt64:
-    return np.array([term_hash(piece) for piece in pieces], np.uint64) & WORD_BITS
+    return np.array([word_hash(piece) for piece in pieces], np.uint64)
 
 
 def _rolled(pieces: Sequence[str]) -> int:
@@ -259,7 +258,7 @@ def find_phrases(known: Sequence[Lists], stream: _Stream) -> tuple[Int64, Int64]
     begins = np.zeros(int(_FIRST_BITS) + 1, np.bool_)
     for phrases in known:
         begins[phrases.values[1] & _FIRST_BITS] = True
-    at = np.flatnonzero(begins[stream.words.astype(np.uint32) & _FIRST_BITS])
+    at = np.flatnonzero(begins[stream.words & _FIRST_BITS])
     chunk = np.searchsorted(stream.ptr, at, side="right") - 1
     end = stream.ptr[chunk + 1]
     chunks, entities = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from graph.walk import Mass, Steps, WalkSettings, steps_from_entities, steps_from_passages
 from retrieval.decompose import target_of
-from retrieval.dense import DenseIndex
-from retrieval.features import Candidates, on_log_scale, rounded, scaled
+from retrieval.dense import Cosines, DenseIndex
+from retrieval.features import Candidates, on_log_scale, scaled
 from retrieval.hops import next_passages, place_within, value_at
 from retrieval.lexical import Lexical
 from retrieval.question import Asked, named_in
@@ -70,20 +70,21 @@ def find_candidates(
 
     The visible passages `also` are added in any case; they lead to nothing.
     """
-    near, cosine = dense.search(view, asked.vector, each)
+    cosines = Cosines(dense, view, asked.vector)
+    near, cosine = cosines.best(each)
     walked = walk(view, wording, near, cosine)
     by_walk = [_best(view, mass)[:each] for mass in walked]
     places = np.unique(np.concatenate([near, wording.worded, *by_walk]))
-    anchors = _anchors(view, dense, asked, wording, walked, places)
-    places = np.union1d(places, bridges(view, dense, asked, anchors[:BRIDGE_ANCHORS], wording.lexical))
-    places = np.union1d(places, next_passages(view, dense, asked, wording.lexical, anchors, places))
+    anchors = _anchors(view, cosines, wording, walked, places)
+    places = np.union1d(places, bridges(view, cosines, anchors[:BRIDGE_ANCHORS], wording.lexical))
+    places = np.union1d(places, next_passages(view, cosines, asked, wording.lexical, anchors, places))
     if also is not None:
         places = np.union1d(places, also)
-    return _gathered(view, dense, asked, wording, walked, places)
+    return _gathered(view, cosines, wording, walked, places)
 
 
 def _gathered(
-    view: View, dense: DenseIndex, asked: Asked, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
+    view: View, cosines: Cosines, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
 ) -> Candidates:
     """The candidates with every signal's score of each."""
     lexical = wording.lexical
@@ -93,7 +94,7 @@ def _gathered(
     holds = (each[:, : len(places)] > 0).T
     return Candidates(
         places=places,
-        dense=rounded(dense.vectors[places] @ asked.vector),
+        dense=cosines.exactly(places),
         lexical=scores[0],
         walk=np.stack([value_at(mass, places) for mass in walked], axis=1),
         coverage=holds @ lexical.idf / max(float(lexical.idf.sum()), 1e-9),
@@ -102,14 +103,12 @@ def _gathered(
         holds=holds,
         idf=lexical.idf,
         unknown=lexical.unknown * float(np.log1p(view.count)),
-        beside_dense=np.max([(dense.vectors[at] @ asked.vector) for at in beside] * there, axis=0, initial=0.0),
+        beside_dense=np.max([cosines.at(at) for at in beside] * there, axis=0, initial=0.0),
         beside_lexical=np.max(scores[1:] * there, axis=0, initial=0.0),
     )
 
 
-def bridges(
-    view: View, dense: DenseIndex, asked: Asked, anchors: NDArray[np.int64], lexical: Lexical
-) -> NDArray[np.int64]:
+def bridges(view: View, cosines: Cosines, anchors: NDArray[np.int64], lexical: Lexical) -> NDArray[np.int64]:
     """Passages of the documents that the anchors name, the BRIDGED_EACH of each that best hold what is asked for.
 
     This is the question's second hop where documents are long: a walk knows only that a document is about a name.
@@ -121,7 +120,7 @@ def bridges(
     places = places[~np.isin(index.document_id[places], index.document_id[anchors])]
     if not len(places):
         return places
-    score = np.round(lexical.aimed_at(places) + dense.vectors[places] @ asked.vector, 6)
+    score = np.round(lexical.aimed_at(places) + cosines.at(places), 6)
     order = np.lexsort((index.key[places], -score, index.document_id[places]))
     places, score = places[order], score[order]
     document = index.document_id[places]
@@ -131,10 +130,10 @@ def bridges(
 
 
 def _anchors(
-    view: View, dense: DenseIndex, asked: Asked, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
+    view: View, cosines: Cosines, wording: Wording, walked: Sequence[Mass], places: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The few candidates that are nearest to the question in meaning, words and the graph together, best first."""
-    score = dense.vectors[places] @ asked.vector + 0.5 * scaled(wording.lexical.at(places))
+    score = cosines.at(places) + 0.5 * scaled(wording.lexical.at(places))
     score += 0.3 * on_log_scale(np.max([value_at(mass, places) for mass in walked], axis=0))
     return places[np.lexsort((view.index.key[places], -np.round(score, 6)))][:ANCHORS]
 
@@ -144,7 +143,7 @@ def _best(view: View, mass: Mass) -> NDArray[np.int64]:
     return mass.nodes[np.lexsort((view.index.key[mass.nodes], -np.round(mass.values, 12)))]
 
 
-def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[np.float32]) -> list[Mass]:
+def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[np.float64]) -> list[Mass]:
     """Personalised PageRank from the question's entities and the passages nearest to it, once for each of WALKS."""
     seeds = _passage_seeds(near[:SEEDS], cosine[:SEEDS], wording.lexical, wording.worded[:SEEDS])
     seeds = seeds.scaled(1 / max(float(seeds.values.sum()), 1e-12))
@@ -154,7 +153,7 @@ def walk(view: View, wording: Wording, near: NDArray[np.int64], cosine: NDArray[
 
 
 def _passage_seeds(
-    near: NDArray[np.int64], cosine: NDArray[np.float32], wording: Lexical, worded: NDArray[np.int64]
+    near: NDArray[np.int64], cosine: NDArray[np.float64], wording: Lexical, worded: NDArray[np.int64]
 ) -> Mass:
     lexical = wording.at(worded)
     scale = max(float(lexical.max(initial=0.0)), 1e-9)

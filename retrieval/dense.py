@@ -17,9 +17,10 @@ from retrieval.view import View
 SPARSE = 4
 """Visible chunks are read one by one, and not all at once, where they are fewer than one in so many."""
 
+BLOCK = 8192
 _HIDDEN = np.float32(-np.inf)
 
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def one_thread_each() -> None:
@@ -31,45 +32,85 @@ def one_thread_each() -> None:
 
 
 class DenseIndex:
-    """Nearest-neighbour search over an index's vectors, which stay where they are."""
+    """The vectors of an index, which stay where they are; `exact` keeps cells from being used."""
 
     def __init__(self, index: Index, *, exact: bool = False) -> None:
         self.vectors = index.vectors
-        self._exact = exact
+        self.exact = exact
 
     def search(self, view: View, vector: NDArray[np.float32], k: int) -> Found:
-        """Positions and cosines of the `k` visible chunks nearest to a unit vector, nearest first.
+        """Positions and cosines of the `k` visible chunks nearest to a unit vector. See `Cosines.best`."""
+        return Cosines(self, view, vector).best(k)
 
-        Of equal ones (to six places), those lowest in the index's key come first.
+
+class Cosines:
+    """How near one unit vector is to chunks: of all at once where they are few, else of those that are asked for.
+
+    Values are rounded to six places, which is nearly always what sums taken in another order have in common.
+    """
+
+    def __init__(self, dense: DenseIndex, view: View, vector: NDArray[np.float32]) -> None:
+        self._vectors, self._view, self._vector = dense.vectors, view, vector
+        self._exact = dense.exact
+        every = len(self._vectors) if len(self._vectors) < min(CELLS_FROM, SPARSE * view.count) else 0
+        self._known = self._vectors[:every] @ vector
+
+    def best(self, k: int) -> Found:
+        """Positions and cosines of the `k` visible chunks that are nearest, nearest first.
+
+        Of equal ones, those lowest in the index's key come first.
         """
-        parts = [self._of_run(view, run, vector, k) for run in view.index.runs]
+        parts = [self._of_run(run, k) for run in self._view.index.runs]
         if not parts:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+            return np.zeros(0, np.int64), np.zeros(0)
         places, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((view.index.key[places], -scores))[:k]
+        order = np.lexsort((self._view.index.key[places], -scores))[:k]
         return places[order], scores[order]
 
-    def _of_run(self, view: View, run: Run, vector: NDArray[np.float32], k: int) -> Found:
+    def at(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The cosine of each of these chunks."""
+        if len(self._known):
+            return _rounded(self._known[places])
+        blocks = [self._vectors[places[low : low + BLOCK]] @ self._vector for low in range(0, len(places), BLOCK)]
+        return _rounded(np.concatenate([np.zeros(0, np.float32), *blocks]))
+
+    def exactly(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The cosine of each of these chunks in double precision: the same wherever a chunk lies among others."""
+        exact: NDArray[np.float64] = self._vectors[places].astype(np.float64) @ self._vector.astype(np.float64)
+        return np.round(exact, 9, out=exact)
+
+    def _of_run(self, run: Run, k: int) -> Found:
+        view = self._view
         mask = view.mask[run.low : run.high]
         count = len(mask) if view.everything else int(np.count_nonzero(mask))
         if run.cells is not None and count > CELLS_FROM and not self._exact:
-            places = run.cells.search(vector, k, None if view.everything else mask) + run.low
-            return _best(places, self.vectors[places] @ vector, k)
-        if count * SPARSE < len(mask):
+            places = run.cells.search(self._vector, k, None if view.everything else mask) + run.low
+            return _best(places, self.at(places), k)
+        if not len(self._known) and count * SPARSE < len(mask):
             places = np.flatnonzero(mask) + run.low
-            return _best(places, self._scores(places, vector), k)
-        scores = np.where(mask, self.vectors[run.low : run.high] @ vector, _HIDDEN)
-        places, scores = _best(np.arange(run.low, run.high), scores, min(k, count))
-        return places[scores > _HIDDEN], scores[scores > _HIDDEN]
-
-    def _scores(self, places: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        blocks = [self.vectors[places[low : low + 8192]] @ vector for low in range(0, len(places), 8192)]
-        return np.concatenate([np.zeros(0, np.float32), *blocks])
+            return _best(places, self.at(places), k)
+        known = self._known if len(self._known) else self._vectors[run.low : run.high] @ self._vector
+        scores = known[run.low : run.high] if len(self._known) else known
+        scores = scores if view.everything else np.where(mask, scores, _HIDDEN)
+        near = _near(scores, min(k, count))
+        return _best(near + run.low, _rounded(scores[near]), min(k, count))
 
 
-def _best(places: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Found:
+def _near(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Where the `k` highest scores are, and all that rounding could make equal to the last of them."""
+    if len(scores) <= k or k <= 0:
+        return np.flatnonzero(scores > _HIDDEN) if k > 0 else np.zeros(0, np.int64)
+    bar = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return np.flatnonzero((scores >= bar - np.float32(2e-6)) & (scores > _HIDDEN))
+
+
+def _rounded(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = scores.astype(np.float64)
+    return np.round(exact, 6, out=exact)
+
+
+def _best(places: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> Found:
     """The `k` best and all that equal the last of them."""
-    scores = np.round(scores, 6)
     if k <= 0:
         return places[:0], scores[:0]
     if len(scores) > k:

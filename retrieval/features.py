@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from graph.names import STOPWORDS
 from graph.walk import gather
-from retrieval.analysis import content_terms, term_hash, words
+from retrieval.analysis import content_terms, words
 from retrieval.hops import value_at
-from retrieval.index import WORD_BITS
+from retrieval.index import word_hash
 from retrieval.question import Asked
 from retrieval.view import View
 
@@ -72,6 +72,9 @@ SECOND = (
     "hop",
     "hop_sentence",
     "hop_gap",
+    "nearby",
+    "nearby_gap",
+    "title_said",
     "away_sentence",
     "sentence_alike",
     "adds_coverage",
@@ -83,6 +86,8 @@ QUESTION = ("entities", "compares", "who", "when", "where", "best_coverage", "be
 OPEN = 0.1
 """Share of the question's terms, by rarity, from which on a passage that lacks them leads to others in full."""
 HOP_SENTENCES = 2
+REACH = 8
+"""Words before and after a name within which the question's words count as said of it."""
 TIED = 0.25
 """Rarity of a shared entity from which on two passages count as tied, beside that of an entity which only one names."""
 _CUES = tuple(
@@ -94,6 +99,11 @@ _CUES = tuple(
         r"\b(?:where|place|country|city)\b",
     )
 )
+_ENDINGS = "s es ed d er or ing ion ions e r rs ers ors al ly y ment ation".split()  # noqa: SIM905 - one line
+"""Endings that words of one meaning may differ in; a wrong form does no harm, since no passage holds it."""
+LEAST_BASE = 4
+_BEFORE = 1 / (1 + (1 + np.arange(REACH)) / 3)
+_AFTER = 1 / (2 + np.arange(REACH) / 3)
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -133,13 +143,14 @@ class Surroundings:
 
     Whether a passage is about an entity (title) or names it in its text is told apart: the passages of one long
     document share its title, and that alone does not lead from one of them to the next. `asked` is how surely the
-    question means each entity, `similarity` that of each sentence to the question; `count` passages are visible.
+    question means each entity, `names` the names of those that passages are about, `similarity` that of each
+    sentence to the question; `count` passages are visible.
     """
 
     count: int
     key: NDArray[np.uint64]
-    vectors: NDArray[np.float32]
-    sentences: NDArray[np.float32]
+    vectors: Floats
+    sentences: Floats
     sentence_owner: Ints
     similarity: Floats
     entity: Ints
@@ -147,6 +158,7 @@ class Surroundings:
     is_title: NDArray[np.bool_]
     is_named: NDArray[np.bool_]
     asked: Floats
+    names: dict[int, str]
     rarity: Floats
     sharpness: Floats
     word: NDArray[np.uint32]
@@ -165,15 +177,16 @@ def surroundings(view: View, asked: Asked, candidates: Candidates) -> Surroundin
     return Surroundings(
         count=view.count,
         key=index.key[places],
-        vectors=index.vectors[places],
+        vectors=index.vectors[places].astype(np.float64),
         sentences=sentences,
         sentence_owner=sentence_owner,
-        similarity=rounded(sentences @ asked.vector),
+        similarity=rounded(sentences @ asked.vector.astype(np.float64)),
         entity=entity,
         entity_owner=owner,
         is_title=is_title,
         is_named=is_named,
         asked=value_at(asked.entities, entity),
+        names={node: index.name(node) for node in np.unique(entity[is_title]).tolist()},
         rarity=rarity,
         sharpness=np.minimum(rarity / max(float(np.log1p(view.count / 2)), 1.0), 1.0) ** 2,
         word=index.words[slots],
@@ -235,7 +248,10 @@ def pair_features(asked: Asked, candidates: Candidates, around: Surroundings, an
     elsewhere = around.document[anchors][:, None] != around.document[None, :]
     columns = _ties(around, anchors)
     columns = {name: value * trust * elsewhere for name, value in columns.items()}
-    columns |= _likeness(asked, around, anchors)
+    columns |= _likeness(asked, candidates, around, anchors)
+    columns["nearby"] = _nearby(asked, candidates, around, anchors) * elsewhere
+    columns["nearby_gap"] = columns["nearby"] - columns["nearby"].max(axis=1, keepdims=True)
+    columns["title_said"] = _title_said(asked, around, anchors) * trust * elsewhere
     columns["hop_gap"] = _gap(columns["hop_sentence"], columns["rarest_shared"] > TIED)
     weighed = candidates.holds * candidates.idf
     total = max(float(candidates.idf.sum()), 1e-9)
@@ -243,7 +259,8 @@ def pair_features(asked: Asked, candidates: Candidates, around: Surroundings, an
     columns["joint_coverage"] = columns["adds_coverage"] + candidates.coverage[anchors][:, None]
     columns["same_document"] = (~elsewhere).astype(np.float64)
     columns["same_title"] = (around.title[anchors][:, None] == around.title[None, :]).astype(np.float64)
-    return rounded(np.stack([columns[name] for name in SECOND], axis=2))
+    pairs = np.stack([columns[name] for name in SECOND], axis=2)
+    return np.round(pairs, 9, out=pairs)
 
 
 def rounded(values: NDArray[np.floating[Any]]) -> Floats:
@@ -298,37 +315,39 @@ def _rows(around: Surroundings, local: Ints, size: int, anchors: Ints, which: ND
     return rows
 
 
-def _likeness(asked: Asked, around: Surroundings, anchors: Ints) -> dict[str, Floats]:
-    """How like the candidates are to each anchor, and to the question together with its best sentences or less them."""
+def _likeness(asked: Asked, candidates: Candidates, around: Surroundings, anchors: Ints) -> dict[str, Floats]:
+    """How like the candidates are to each anchor, and to the question together with its best sentences or less them.
+
+    The product with a sum of vectors is the sum of products, so each vector is multiplied out once.
+    """
+    question = asked.vector.astype(np.float64)
     leads = _best_sentences(around, anchors)
-    hop = _unit(asked.vector + leads)
+    flat = leads.reshape(-1, leads.shape[-1])
+    together, apart = _length(question + flat), _length(question - 0.5 * flat)
+    passages, sentences = flat @ around.vectors.T, flat @ around.sentences.T
     groups = (len(anchors), HOP_SENTENCES, -1)
-    hop_passage = (_flat(hop) @ around.vectors.T).reshape(groups).max(axis=1)
+
+    def best(values: Floats, otherwise: Floats) -> Floats:
+        return _best_of_each(values.reshape(groups).max(axis=1), around.sentence_owner, otherwise)
+
     alike = around.vectors[anchors] @ around.vectors.T
-
-    def sentence(vectors: NDArray[np.float32], otherwise: NDArray[np.float32]) -> Floats:
-        values = (_flat(vectors) @ around.sentences.T).reshape(groups).max(axis=1)
-        return _best_of_each(values, around.sentence_owner, otherwise)
-
+    hop = ((candidates.dense + passages) / together).reshape(groups).max(axis=1)
     return {
         "alike": alike,
-        "hop": hop_passage,
-        "hop_sentence": sentence(hop, hop_passage),
-        "away_sentence": sentence(_unit(asked.vector - 0.5 * leads), np.zeros_like(alike)),
-        "sentence_alike": sentence(leads, alike),
+        "hop": hop,
+        "hop_sentence": best((around.similarity + sentences) / together, hop),
+        "away_sentence": best((around.similarity - 0.5 * sentences) / apart, np.zeros_like(alike)),
+        "sentence_alike": best(sentences, alike),
     }
 
 
-def _flat(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors.reshape(-1, vectors.shape[-1])
+def _length(vectors: Floats) -> Floats:
+    """`[n, 1]`: the length of each vector."""
+    lengths: Floats = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return lengths
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    units: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
-    return units
-
-
-def _best_sentences(around: Surroundings, anchors: Ints) -> NDArray[np.float32]:
+def _best_sentences(around: Surroundings, anchors: Ints) -> Floats:
     """`[anchors, HOP_SENTENCES, d]`: the sentences nearest to the question; the whole passage where there are fewer."""
     leads = np.repeat(around.vectors[anchors][:, None, :], HOP_SENTENCES, axis=1)
     for lead, anchor in zip(leads, anchors.tolist(), strict=True):
@@ -338,13 +357,13 @@ def _best_sentences(around: Surroundings, anchors: Ints) -> NDArray[np.float32]:
     return leads
 
 
-def _best_of_each(values: NDArray[np.float32], owner: Ints, otherwise: NDArray[np.float32]) -> Floats:
+def _best_of_each(values: Floats, owner: Ints, otherwise: Floats) -> Floats:
     """The highest value of each passage's sentences, `otherwise` where it has none: `[rows, n]`."""
     best = otherwise.copy()
     begins = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))[: len(owner)]
     if len(begins):
         best[:, owner[begins]] = np.maximum.reduceat(values, begins, axis=1)
-    return best.astype(np.float64)
+    return best
 
 
 def _gap(values: Floats, tied: NDArray[np.bool_]) -> Floats:
@@ -377,7 +396,7 @@ def _titles(view: View, asked: Asked, candidates: Candidates, around: Surroundin
     rare = float(np.log1p(view.count))
     total = max(sum(candidates.rarity.get(term, rare) for term in terms), 1e-9)
     for place, entity in zip(owner.tolist(), around.entity[rows].tolist(), strict=True):
-        mine = _name_terms(view.index.name(entity))
+        mine = _name_terms(around.names[entity])
         both = mine & terms
         if both:
             title_asked[place] = max(title_asked[place], len(both) / len(mine))
@@ -387,8 +406,102 @@ def _titles(view: View, asked: Asked, candidates: Candidates, around: Surroundin
 
 
 @lru_cache(maxsize=65536)
+def _name_hashes(name: str) -> tuple[int, ...]:
+    return tuple(word_hash(word) for word in words(name))
+
+
+@lru_cache(maxsize=65536)
 def _name_terms(name: str) -> frozenset[str]:
     return frozenset(content_terms(name))
+
+
+def _nearby(asked: Asked, candidates: Candidates, around: Surroundings, anchors: Ints) -> Floats:
+    """`[anchors, n]`: how much of the question, by rarity, an anchor says close to where it names a candidate's title.
+
+    "Directed by" stands beside the director, and not beside the actors.
+    """
+    forms, weights = _forms_asked(asked, candidates, around)
+    found = np.zeros((len(anchors), len(candidates.places)))
+    titles = np.flatnonzero(around.is_title)
+    for row, anchor in zip(found, anchors.tolist(), strict=True):
+        low, high = np.searchsorted(around.entity_owner, (anchor, anchor + 1))
+        named = around.entity[low:high][around.is_named[low:high]]
+        mine = titles[np.isin(around.entity[titles], named)]
+        begin, end = np.searchsorted(around.word_owner, (anchor, anchor + 1))
+        stream = around.word[begin:end]
+        spot = np.minimum(np.searchsorted(forms, stream), len(forms) - 1)
+        weight = np.where(forms[spot] == stream, weights[spot], 0.0)
+        near = {
+            node: _around_name(stream, weight, _name_hashes(around.names[node]))
+            for node in set(around.entity[mine].tolist())
+        }
+        values = np.array([near[node] for node in around.entity[mine].tolist()])
+        np.maximum.at(row, around.entity_owner[mine], values)
+    return found
+
+
+def _title_said(asked: Asked, around: Surroundings, anchors: Ints) -> Floats:
+    """`[anchors, n]`: the share of a candidate's title, less the question's words, whose words an anchor holds.
+
+    This ties names that are written differently: "James Ward" leads to "James M. Ward" as well.
+    """
+    known = _plain_words() | {word_hash(word) for word in words(asked.text)}
+    left = {node: [w for w in _name_hashes(name) if w not in known] for node, name in around.names.items()}
+    nodes = np.array(sorted(left), np.int64)
+    sizes = np.array([len(left[node]) for node in nodes.tolist()], np.int64)
+    word = np.array([word for node in nodes.tolist() for word in left[node]], np.uint32)
+    of_node = np.repeat(np.arange(len(nodes)), sizes)
+    titles = np.flatnonzero(around.is_title)
+    place = np.searchsorted(nodes, around.entity[titles])
+    found = np.zeros((len(anchors), len(around.key)))
+    for row, anchor in zip(found, anchors.tolist(), strict=True):
+        begin, end = np.searchsorted(around.word_owner, (anchor, anchor + 1))
+        said = np.isin(word, around.word[begin:end])
+        share = np.bincount(of_node, said, len(nodes)) / np.maximum(sizes, 1)
+        np.maximum.at(row, around.entity_owner[titles], share[place])
+    return found
+
+
+@cache
+def _plain_words() -> frozenset[int]:
+    return frozenset(word_hash(word) for word in STOPWORDS)
+
+
+def _around_name(stream: NDArray[np.uint32], weight: Floats, name: tuple[int, ...]) -> float:
+    """The weight of the words within REACH of a name, those close to it and those before it counting more."""
+    if not name:
+        return 0.0
+    best = 0.0
+    for start in np.flatnonzero(stream == np.uint32(name[0])).tolist():
+        end = start + len(name)
+        if tuple(stream[start:end].tolist()) == name:
+            before, after = weight[max(start - REACH, 0) : start][::-1], weight[end : end + REACH]
+            close = float(before @ _BEFORE[: len(before)]) + float(after @ _AFTER[: len(after)])
+            best = max(best, close)
+    return best
+
+
+def _forms_asked(asked: Asked, candidates: Candidates, around: Surroundings) -> tuple[NDArray[np.uint32], Floats]:
+    """Hashes, ascending, of the forms of the question's words with content, and the weight of each as a share."""
+    forms: dict[int, float] = {0: 0.0}
+    rare = float(np.log1p(around.count))
+    for word in words(asked.text):
+        stems = content_terms(word)
+        if stems:
+            weight = candidates.rarity.get(stems[0], rare)
+            for form in _forms(word):
+                forms[form] = max(forms.get(form, 0.0), weight)
+    hashes = np.array(sorted(forms), np.uint32)
+    return hashes, np.array([forms[form] for form in hashes.tolist()]) / max(float(candidates.idf.sum()), 1e-9)
+
+
+@lru_cache(maxsize=65536)
+def _forms(word: str) -> tuple[int, ...]:
+    """Hashes of a word and of words like it by their endings: director, directed, directs."""
+    bases = {word} | {word.removesuffix(ending) for ending in _ENDINGS if len(word) - len(ending) >= LEAST_BASE}
+    bases = bases if len(word) > LEAST_BASE else {word}
+    forms = {base + ending for base in bases for ending in _ENDINGS} if len(word) > LEAST_BASE else set()
+    return tuple(word_hash(form) for form in sorted(forms | bases))
 
 
 def _entity_share(view: View, asked: Asked, around: Surroundings, count: int) -> Floats:
@@ -403,7 +516,7 @@ def _bigrams(asked: Asked, around: Surroundings, count: int) -> Floats:
     pairs = {(one, other) for one, other in pairwise(said) if not (one in STOPWORDS and other in STOPWORDS)}
     if not pairs or len(around.word) < 2:
         return np.zeros(count)
-    hashes = np.array([[term_hash(one), term_hash(other)] for one, other in sorted(pairs)], np.uint64) & WORD_BITS
+    hashes = np.array([[word_hash(one), word_hash(other)] for one, other in sorted(pairs)], np.uint64)
     wanted = np.unique(hashes[:, 0] + _PRIME * hashes[:, 1])
     word = around.word.astype(np.uint64)
     found = word[:-1] + _PRIME * word[1:]

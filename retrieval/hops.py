@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph.walk import Mass
-from retrieval.dense import DenseIndex
+from retrieval.dense import Cosines
 from retrieval.lexical import Lexical
 from retrieval.question import Asked
 from retrieval.view import View
@@ -18,6 +18,8 @@ from retrieval.view import View
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+MOST_PLACES = 4096
+"""Passages that are looked at of all entities together: of the rarest first."""
 MOST_LINKS = 256
 """Passages that are looked at of one entity; of an entity with more, the first by key."""
 EACH = 3
@@ -26,7 +28,7 @@ RARITY = 0.7
 """What the rarest possible link counts, beside a cosine of 1."""
 
 
-def next_passages(view: View, dense: DenseIndex, asked: Asked, lexical: Lexical, anchors: Ints, have: Ints) -> Ints:
+def next_passages(view: View, cosines: Cosines, asked: Asked, lexical: Lexical, anchors: Ints, have: Ints) -> Ints:
     """Passages that share a rare entity with one of the `anchors` (best first) and are not in `have`, best first.
 
     At most EACH of an entity and FOUND in all.
@@ -40,7 +42,7 @@ def next_passages(view: View, dense: DenseIndex, asked: Asked, lexical: Lexical,
     unique, inverse = np.unique(places, return_inverse=True)
     link = np.zeros(len(unique))
     np.maximum.at(link, inverse, strength[owner] * (1 + 0.5 * is_title))
-    score = dense.vectors[unique] @ asked.vector + lexical.aimed_at(unique)
+    score = cosines.at(unique) + lexical.aimed_at(unique)
     score = np.round(score + RARITY * link, 6)
     key = view.index.key[unique]
     order = np.lexsort((key[inverse], -score[inverse], owner))
@@ -56,7 +58,16 @@ def _leads(view: View, asked: Asked, anchors: Ints) -> tuple[Ints, Floats]:
     np.maximum.at(trust, inverse, 1.0 / (1.0 + 0.25 * owner))
     leads = (value_at(asked.entities, entities) == 0) & (view.links.degree[entities] > 1)
     entities, trust = entities[leads], trust[leads]
+    entities, trust = _affordable(view, entities, trust)
     return entities, trust * view.links.weight[entities] / max(float(np.log1p(view.count)), 1.0)
+
+
+def _affordable(view: View, entities: Ints, trust: Floats) -> tuple[Ints, Floats]:
+    """The rarest of the entities, as far as their passages together are not too many to look at."""
+    degree = np.minimum(view.links.degree[entities], MOST_LINKS)
+    order = np.lexsort((view.links.entity_key[entities], degree))
+    kept = np.sort(order[np.cumsum(degree[order]) <= MOST_PLACES])
+    return entities[kept], trust[kept]
 
 
 def place_within(groups: NDArray[np.int64]) -> Ints:

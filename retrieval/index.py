@@ -30,8 +30,13 @@ Float32 = NDArray[np.float32]
 
 NAMED, TITLE, PHRASE = 1, 2, 4
 """How a passage holds an entity: named in its text; what it is about; or worded in it just as a title reads."""
-WORD_BITS = np.uint64(0xFFFFFFFF)
+WORD_BITS = 0xFFFFFFFF
 """Of the hash of a word, what the stream of words keeps."""
+
+
+def word_hash(word: str) -> int:
+    """What stands for a folded word in a stream of words."""
+    return term_hash(word) & WORD_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +151,10 @@ class Index(Columns):
                 found.append(tuple(values[span] for values in run.terms.values))
         return joined(found, (np.zeros(0, np.int32), np.zeros(0, np.uint16)))  # type: ignore[return-value]
 
-    def sentences_in(self, places: Int64) -> tuple[Int64, Float32]:
+    def sentences_in(self, places: Int64) -> tuple[Int64, NDArray[np.float64]]:
         """Of each sentence of the chunks at `places`: its chunk's place in `places`, and its unit vector."""
         owner, rows = gather(self.sent_ptr, places)
-        return owner, self.sent_vec[rows].astype(np.float32)
+        return owner, self.sent_vec[rows].astype(np.float64)
 
     def numbers(self, keys: UInt64) -> Int64:
         """The number of the entity of each key's hash; -1 where no chunk names it."""

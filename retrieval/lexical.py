@@ -19,6 +19,8 @@ K1 = 1.2
 B = 0.75
 CHEAP = 4096
 """Postings of a term up to which it is added up without asking whether it can matter."""
+ROOM = 1 << 20
+"""Numbers of terms times chunks up to which what each adds to each is kept."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,9 +60,14 @@ class Lexical:
         aimed = set(wanted if aim is None else question_terms(aim))
         self.aims = self.idf * np.array([term.text in aimed for term in self._terms], np.bool_)
         self._aim_ceiling = 0.0
+        self._whole = self._all_contributions()
 
     def best(self, k: int) -> Ints:
         """Positions of the `k` highest scores, best first; of equal ones, those lowest in the index's key first."""
+        if self._whole is not None:
+            scores = self._whole.sum(axis=0)
+            places = np.flatnonzero(scores)
+            return self._taken(places, scores[places], k)
         places, scores = np.zeros(0, np.int64), np.zeros(0)
         bounds = [term.idf * (K1 + 1) for term in self._terms]
         for number, term in enumerate(self._terms):
@@ -74,6 +81,9 @@ class Lexical:
                     break
             chunk, value = self._scored(term)
             places, scores = _added(places, scores, chunk, value, len(self._view.index))
+        return self._taken(places, scores, k)
+
+    def _taken(self, places: Ints, scores: Floats, k: int) -> Ints:
         best = _strongest(places, scores, k, self._view.index.key)
         self._aim_ceiling = float(self._aimed(best).max(initial=0.0))
         return best
@@ -90,6 +100,9 @@ class Lexical:
 
     def contributions(self, places: Ints, after: int = 0) -> Floats:
         """`[terms, places]`: what each term, from place `after` on, adds to the score of each chunk; 0: not held."""
+        if self._whole is not None:
+            found: Floats = self._whole[after:, places]
+            return found
         each = np.zeros((len(self._terms) - after, len(places)))
         norm = self._norm(places)
         for row, term in zip(each, self._terms[after:], strict=True):
@@ -97,6 +110,16 @@ class Lexical:
             tf = np.where(term.chunk[spot] == places, term.tf[spot], 0).astype(np.float64)
             row[:] = term.idf * (K1 + 1) * tf / (tf + norm)
         return each
+
+    def _all_contributions(self) -> Floats | None:
+        """`[terms, n]`, where that is small: then nothing has to be looked up again."""
+        if len(self._terms) * len(self._view.index) > ROOM:
+            return None
+        whole = np.zeros((len(self._terms), len(self._view.index)))
+        for row, term in zip(whole, self._terms, strict=True):
+            chunk, value = self._scored(term)
+            row[chunk] = value
+        return whole
 
     def _aimed(self, places: Ints) -> Floats:
         scores: Floats = (self.aims > 0) @ self.contributions(places)

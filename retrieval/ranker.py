@@ -37,11 +37,12 @@ from retrieval.features import (
     surroundings,
 )
 from retrieval.hops import place_within
+from retrieval.networks import Networks, Parts
 from retrieval.question import Asked
 from retrieval.view import View
 
 ANCHORS = 8
-SPREAD = 0.5
+SPREAD = 0.25
 """How much a second passage of one document is held back, in units of the model's log-odds."""
 STANDING = ("score", "place")
 """What the first network said of a passage: its score less the best one's, in fours, and 1 / (1 + its rank)."""
@@ -49,7 +50,6 @@ LOWEST = -20.0
 BRIEF = ("dense", "dense_gap", "lexical", "coverage", "target", "walk", "sentence", "titled", "title_asked")
 """The features of both passages that the second network sees beside those of the pair."""
 _BRIEF = [FIRST.index(name) for name in BRIEF]
-Parts = Mapping[str, Floats]
 SHAPES: dict[str, tuple[int | str, ...]] = {
     "mean": (len(FIRST),),
     "spread": (len(FIRST),),
@@ -109,6 +109,7 @@ class Ranker:
     version: int
     sha256: str
     members: Sequence[Parts]
+    networks: Networks
 
     def rank(self, view: View, asked: Asked, candidates: Candidates) -> Ranking:
         """Score every candidate; best first, of equal scores in the order of the index's key."""
@@ -126,14 +127,11 @@ class Ranker:
         around = surroundings(view, asked, candidates)
         first = first_features(view, asked, candidates, around)
         question = question_features(asked, first)
-        score = np.mean([first_score(member, first, question) for member in self.members], axis=0)
-        return known_after(asked, candidates, around, first, question, score)
+        return known_after(asked, candidates, around, first, question, self.networks.first(first, question))
 
     def score(self, known: Known) -> Floats:
         """The score of each candidate."""
-        scores = [second_score(member, pair_messages(member, known), known) for member in self.members]
-        mean: Floats = np.mean(scores, axis=0)
-        return mean
+        return self.networks.second(known.first, known.question, known.standing, known.anchors, known.pairs)
 
     def contributions(self, known: Known, row: int) -> dict[str, float]:
         """How much each feature adds to the score of the candidate at `row`: what is lost where it is as usual.
@@ -177,56 +175,6 @@ def _most(known: Known) -> Floats:
     return np.where(np.isfinite(highest), highest, 0.0)
 
 
-def first_score(member: Parts, first: Floats, question: Floats) -> Floats:
-    """`[n]`: the first network's score of each candidate."""
-    known = (first - member["mean"]) / member["spread"]
-    return known @ member["first_linear"] + _hidden(
-        member, "first_", known @ member["first_in"][: len(FIRST)] + question @ member["first_in"][len(FIRST) :]
-    )
-
-
-def pair_messages(member: Parts, known: Known) -> Floats:
-    """`[anchors, n, m]`: what each anchor has to say for each candidate."""
-    brief = ((known.first - member["mean"]) / member["spread"])[:, _BRIEF]
-    cuts = np.cumsum([len(SECOND), len(BRIEF), len(BRIEF), len(STANDING)])
-    pair, anchor, other, anchor_standing, other_standing = np.split(member["pair_in"], cuts)
-    whole = ((known.pairs - member["pair_mean"]) / member["pair_spread"]) @ pair
-    whole += (brief @ other + known.standing @ other_standing + member["pair_in_bias"])[None, :, :]
-    whole += (brief[known.anchors] @ anchor + known.standing[known.anchors] @ anchor_standing)[:, None, :]
-    said: Floats = np.maximum(whole, 0.0) @ member["pair_out"] + member["pair_out_bias"]
-    return said
-
-
-def second_score(member: Parts, messages: Floats, known: Known) -> Floats:
-    """`[n]`: the second network's score of each candidate."""
-    own = np.concatenate([(known.first - member["mean"]) / member["spread"], known.standing], axis=1)
-    heard = _heard(messages, known)
-    whole = own @ member["in"][: own.shape[1]] + known.question @ member["in"][own.shape[1] :]
-    whole += np.einsum("knm,kmh->nh", heard, member["in_messages"])
-    return own @ member["linear"] + _hidden(member, "", whole)
-
-
-def _heard(messages: Floats, known: Known) -> Floats:
-    """`[3, n, m]`: the strongest message to each candidate, their mean by the anchors' standing, and what an anchor's
-    own messages amount to with those who follow it."""
-    others = np.arange(messages.shape[1])[None, :] != known.anchors[:, None]
-    strongest = np.where(others[:, :, None], messages, -5.0).max(axis=0)
-    share = np.exp(4 * (known.standing[known.anchors, 0] - known.standing[known.anchors, 0].max()))
-    mean = np.einsum("anm,an->nm", messages, others * (share / share.sum())[:, None])
-    follows = np.where(others[:, :, None], messages + known.standing[None, :, :1], -5.0).max(axis=1)
-    back = np.zeros(strongest.shape)
-    back[known.anchors] = follows
-    return np.stack([strongest, mean, back])
-
-
-def _hidden(member: Parts, prefix: str, whole: Floats) -> Floats:
-    """Two layers of rectified units over the sums `whole` that enter the first."""
-    inner = np.maximum(whole + member[f"{prefix}in_bias"], 0.0)
-    inner = np.maximum(inner @ member[f"{prefix}mid"] + member[f"{prefix}mid_bias"], 0.0)
-    out: Floats = inner @ member[f"{prefix}out"]
-    return out
-
-
 def spread(score: Floats, document: NDArray[np.int64], key: NDArray[np.uint64]) -> Floats:
     """Scores less a penalty for each better passage of the same document, so that one document cannot fill the top."""
     order = np.lexsort((key, -np.round(score, 6), document))
@@ -265,7 +213,7 @@ def ranker_from(data: Mapping[str, Any]) -> Ranker:
     members = [{name: np.array(values, np.float64) for name, values in one.items()} for one in data["members"]]
     if data["features"] != names or not members or not all(_fits(member) for member in members):
         raise IntegrityFailure("the ranker's weights were made for other features; train it again")
-    return Ranker(int(data["version"]), sha256(canonical_json(data["members"])), members)
+    return Ranker(int(data["version"]), sha256(canonical_json(data["members"])), members, Networks(members, _BRIEF))
 
 
 def _fits(member: Parts) -> bool:

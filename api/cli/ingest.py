@@ -48,7 +48,9 @@ def reindex(
     """
     workspace = call.with_model
     reports, missing = _read_again(call) if full else ([], [])
-    index = workspace.library.rebuild()
+    with watch("passages") as progress:
+        total = workspace.corpus.chunks()
+        index = workspace.library.rebuild(lambda done: progress("indexing", done, total))
     document = reports_json(reports) | {"chunks": len(index), "missing": missing}
 
     def words(out: Console) -> None:

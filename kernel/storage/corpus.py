@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from kernel.records import MentionKind, Passage, Span
 from kernel.storage.database import Database
@@ -67,6 +67,11 @@ class Corpus:
                 np.frombuffer(row.sentence_vectors, dtype="<f2").reshape(-1, len(vector)),
                 np.frombuffer(row.signature, dtype="<u4"),
             )
+
+    def chunks(self) -> int:
+        """How many chunks are stored, visible or not."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(chunk)).scalar_one())
 
     def mentions(self, after: int, last: int = LAST) -> list[tuple[int, int, bool]]:
         """`(chunk, entity, is title)` row ids of every mention in chunks above `after`, up to `last`."""

@@ -17,11 +17,14 @@ from kernel.errors import IntegrityFailure
 from kernel.records import LOCAL_OWNER
 from retrieval import hops, ranker
 from retrieval.candidates import find_candidates, search_words
-from retrieval.features import FIRST, QUESTION, SECOND
+from retrieval.dense import Cosines
+from retrieval.features import FIRST, QUESTION, SECOND, Floats, _around_name
 from retrieval.hops import next_passages, place_within
+from retrieval.index import word_hash
+from retrieval.networks import Parts
 from retrieval.paths import entities_of
 from retrieval.question import Asked
-from retrieval.ranker import Known, ranker_from, shipped_ranker, spread
+from retrieval.ranker import BRIEF, STANDING, Known, ranker_from, shipped_ranker, spread
 
 QUESTION_TEXT = "Under what licence may one copy the library that Webkit Lite employs for routing?"
 SHIPPED = json.loads((Path(ranker.__file__).parent / "ranker.json").read_text())
@@ -51,7 +54,7 @@ def test_the_next_hop_brings_only_passages_that_share_a_name_with_an_anchor(site
     reached = 0
     for anchor in wording.worded.tolist():
         have = np.array([anchor])
-        found = next_passages(view, dense, asked, wording.lexical, have, have).tolist()
+        found = next_passages(view, Cosines(dense, view, asked.vector), asked, wording.lexical, have, have).tolist()
         mine = entities_of(view, anchor) - named
         assert len(found) <= hops.FOUND
         assert anchor not in found
@@ -61,9 +64,82 @@ def test_the_next_hop_brings_only_passages_that_share_a_name_with_an_anchor(site
     assert reached
 
 
+def test_what_is_said_beside_a_name_counts_for_it() -> None:
+    """ "Directed by" stands beside the director: more for the near name than for the far one, nothing for another."""
+    text = "a film directed by ann bee with many others and cal dee"
+    stream = np.array([word_hash(word) for word in text.split()], np.uint32)
+    weight = np.array([1.0 if word == 2 else 0.0 for word in range(len(stream))])
+
+    def near(name: str) -> float:
+        return _around_name(stream, weight, tuple(word_hash(word) for word in name.split()))
+
+    assert near("ann bee") > 0.5 > near("cal dee") >= near("ann dee") == 0
+    assert near("") == 0
+
+
 def test_rows_are_counted_within_their_group() -> None:
     assert place_within(np.array([5, 5, 5, 2, 9, 9])).tolist() == [0, 1, 2, 0, 0, 1]
     assert place_within(np.zeros(0, np.int64)).tolist() == []
+
+
+def plain_first(member: Parts, first: Floats, question: Floats) -> Floats:
+    """`[n]`: the first network's score of each candidate."""
+    known = (first - member["mean"]) / member["spread"]
+    return known @ member["first_linear"] + _hidden(
+        member, "first_", known @ member["first_in"][: len(FIRST)] + question @ member["first_in"][len(FIRST) :]
+    )
+
+
+def plain_messages(member: Parts, known: Known) -> Floats:
+    """`[anchors, n, m]`: what each anchor has to say for each candidate."""
+    brief = ((known.first - member["mean"]) / member["spread"])[:, [FIRST.index(name) for name in BRIEF]]
+    cuts = np.cumsum([len(SECOND), len(BRIEF), len(BRIEF), len(STANDING)])
+    pair, anchor, other, anchor_standing, other_standing = np.split(member["pair_in"], cuts)
+    whole = ((known.pairs - member["pair_mean"]) / member["pair_spread"]) @ pair
+    whole += (brief @ other + known.standing @ other_standing + member["pair_in_bias"])[None, :, :]
+    whole += (brief[known.anchors] @ anchor + known.standing[known.anchors] @ anchor_standing)[:, None, :]
+    said: Floats = np.maximum(whole, 0.0) @ member["pair_out"] + member["pair_out_bias"]
+    return said
+
+
+def plain_second(member: Parts, messages: Floats, known: Known) -> Floats:
+    """`[n]`: the second network's score of each candidate."""
+    own = np.concatenate([(known.first - member["mean"]) / member["spread"], known.standing], axis=1)
+    heard = _heard(messages, known)
+    whole = own @ member["in"][: own.shape[1]] + known.question @ member["in"][own.shape[1] :]
+    whole += np.einsum("knm,kmh->nh", heard, member["in_messages"])
+    return own @ member["linear"] + _hidden(member, "", whole)
+
+
+def _heard(messages: Floats, known: Known) -> Floats:
+    """`[3, n, m]`: the strongest message to each candidate, their mean by the anchors' standing, and what an anchor's
+    own messages amount to with those who follow it."""
+    others = np.arange(messages.shape[1])[None, :] != known.anchors[:, None]
+    strongest = np.where(others[:, :, None], messages, -5.0).max(axis=0)
+    share = np.exp(4 * (known.standing[known.anchors, 0] - known.standing[known.anchors, 0].max()))
+    mean = np.einsum("anm,an->nm", messages, others * (share / share.sum())[:, None])
+    follows = np.where(others[:, :, None], messages + known.standing[None, :, :1], -5.0).max(axis=1)
+    back = np.zeros(strongest.shape)
+    back[known.anchors] = follows
+    return np.stack([strongest, mean, back])
+
+
+def _hidden(member: Parts, prefix: str, whole: Floats) -> Floats:
+    """Two layers of rectified units over the sums `whole` that enter the first."""
+    inner = np.maximum(whole + member[f"{prefix}in_bias"], 0.0)
+    inner = np.maximum(inner @ member[f"{prefix}mid"] + member[f"{prefix}mid_bias"], 0.0)
+    out: Floats = inner @ member[f"{prefix}out"]
+    return out
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_networks_compute_what_each_member_says_of_itself(seed: int) -> None:
+    """All members at once, with scaling folded in, against one after the other as written down."""
+    known, made = random_known(seed, 30 + seed, 8), shipped_ranker()
+    first = np.mean([plain_first(member, known.first, known.question) for member in made.members], axis=0)
+    np.testing.assert_allclose(made.networks.first(known.first, known.question), first, atol=1e-9)
+    second = np.mean([plain_second(member, plain_messages(member, known), known) for member in made.members], axis=0)
+    np.testing.assert_allclose(made.score(known), second, atol=1e-9)
 
 
 def test_the_order_of_candidates_and_anchors_changes_no_score() -> None:

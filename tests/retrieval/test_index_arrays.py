@@ -117,14 +117,15 @@ def plain_bm25(rows: Sequence[IndexRow], visible: set[int], text: str) -> list[f
 
 
 @CASES
-@given(corpus, share, question, st.integers(1, 6), st.sampled_from([0, 4096]))
-def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str, k: int, cheap: int) -> None:
-    """Also where every term has to prove that it can matter."""
+@given(corpus, share, question, st.integers(1, 6), st.sampled_from([(0, 0), (4096, 0), (0, 1 << 20)]))
+def test_bm25_is_its_formula(rows: list[IndexRow], visible: float, text: str, k: int, bounds: tuple[int, int]) -> None:
+    """Also where every term has to prove that it can matter, and where all contributions are kept."""
     revisions = some_of(rows, 7, visible)
     view = view_of(built(rows), revisions)
     formula = np.array(plain_bm25(rows, set(revisions.tolist()), text))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lexical, "CHEAP", cheap)
+        patch.setattr(lexical, "CHEAP", bounds[0])
+        patch.setattr(lexical, "ROOM", bounds[1])
         found = Lexical(view, text)
         best = found.best(k)
     every = np.flatnonzero(view.mask)
