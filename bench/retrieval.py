@@ -1,6 +1,7 @@
 """`make bench-retrieval`: our retrieval beside its peers in one run: recall, nDCG, latency, index time, memory, size.
 
-    python -m bench.retrieval [--only langchain,haystack] [--sets 2wiki,scifact] [--parts index,search,ablations]
+    python -m bench.retrieval [--only langchain,haystack] [--sets 2wiki,scifact]
+        [--parts index,search,ablations,untitled]
 
 Every system is a process of its own that answers the same messages (`bench/peers/protocol.py`), with the same model,
 the same shuffled corpora and the same questions. Beside each peer ours and the floor are measured again, in blocks of a
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import ablations, page
+from bench import ablations, page, untitled
 from bench.data import SETS, available
 from bench.homes import open_set
 from bench.peers.driver import FLOOR, OURS, PEERS, Name, say
@@ -25,7 +26,7 @@ from bench.peers.indexing import index_speed
 from bench.peers.searching import BLOCK, Timing, search
 from bench.peers.venvs import NotInstalled, python_of
 
-PARTS = ("index", "search", "ablations")
+PARTS = ("index", "search", "ablations", "untitled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = {key: why for key, why in kept.get("left_out", {}).items() if key not in tried}
         kept["left_out"] = before | left_out
         page.RESULTS.write_text(json.dumps(results, indent=1))
+    if "untitled" in plan.parts:
+        _untitled(plan, results)
     print(page.side_by_side_text(kept))
     say(f"wrote {page.write(results)}" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
     return 0
@@ -72,6 +75,16 @@ def _measured(plan: Plan, peers: Sequence[Name], kept: dict[str, Any]) -> Iterat
             with open_set(name)[0] as workspace:
                 kept.setdefault("ablations", {})[name] = ablations.run(workspace, name)
             yield {}
+
+
+def _untitled(plan: Plan, results: dict[str, Any]) -> None:
+    """What the graph adds where titles and capitals are removed, for the sets that are asked for."""
+    rows = results.setdefault("untitled", {})
+    for part in untitled.parts():
+        if part in plan.sets or part not in SETS:
+            say(f"{part}: titles removed")
+            rows |= untitled.parts()[part]()
+            page.RESULTS.write_text(json.dumps(results, indent=1))
 
 
 def _installed(wanted: Sequence[Name]) -> tuple[tuple[Name, ...], dict[str, str]]:

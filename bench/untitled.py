@@ -200,17 +200,22 @@ def _ids(workspace: Workspace) -> dict[int, str]:
     return {chunk: ids.get(document, "") for chunk, document in rows}
 
 
+def parts() -> dict[str, Callable[[], dict[str, dict[str, float]]]]:
+    """What can be measured with the data that lies beside the checkout, by name."""
+    found: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
+    found |= {name: partial(multihop, name) for name in ("2wiki", "musique") if available(name)}
+    return found | ({"notes": notes} if DOCUMENTS.is_dir() else {}) | ({"cases": cases} if CASES.is_dir() else {})
+
+
 def main(wanted: Sequence[str]) -> int:
     """Measure the named parts, all by default; keep their rows beside other results, and print them."""
-    parts: dict[str, Callable[[], dict[str, dict[str, float]]]] = {"notes": notes, "cases": cases}
-    parts |= {name: partial(multihop, name) for name in ("2wiki", "musique") if available(name)}
-    strange = [name for name in wanted if name not in parts]
+    strange = [name for name in wanted if name not in parts()]
     if strange:
-        print(f"no part {strange[0]!r}; there are {', '.join(parts)}", file=sys.stderr)
+        print(f"no part {strange[0]!r}; there are {', '.join(parts())}", file=sys.stderr)
         return 2
-    for part in wanted or parts:
-        rows = parts[part]()
-        results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for part in wanted or parts():
+        rows = parts()[part]()
         results["untitled"] = results.get("untitled", {}) | rows
         RESULTS.write_text(json.dumps(results, indent=1))
         for row, values in rows.items():

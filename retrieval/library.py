@@ -47,6 +47,11 @@ class Library:
         self._opened: Opened | None = None
         self._views: OrderedDict[tuple[object, ...], tuple[Opened, View]] = OrderedDict()
 
+    @property
+    def search(self) -> str:
+        """`exact` where vectors are never searched approximately, else `auto`."""
+        return "exact" if self._exact else "auto"
+
     def view(self, state: LiveState, principal: Principal) -> tuple[View, DenseIndex]:
         """What `principal` sees of `state.snapshot`, under the access rules as they are now."""
         opened = self.reach(state.last_chunk)

@@ -52,7 +52,7 @@ MEANINGS = {
     "hop_sentence": "closeness of its best sentence to the question and a leading passage together",
     "hop_gap": "distance to the best that follows from the same leading passage",
     "nearby": "words of the question that a leading passage says beside its title",
-    "nearby_gap": "distance to the title that has most of them beside it",
+    "nearby_gap": "distance to the title that a leading passage says most of the question beside",
     "title_said": "words of its title that a leading passage holds",
     "away_sentence": "closeness to what a leading passage leaves open",
     "sentence_alike": "likeness of its best sentence to a leading passage",

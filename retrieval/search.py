@@ -69,7 +69,12 @@ class Searcher:
     @property
     def method(self) -> dict[str, object]:
         """What ranks: part of what a record pins."""
-        return {"ranker": self._ranker.sha256, "embedder": self._embedder.model, "each": self._each}
+        return {
+            "ranker": self._ranker.sha256,
+            "embedder": self._embedder.model,
+            "each": self._each,
+            "search": self._library.search,
+        }
 
     def search(
         self,

@@ -168,7 +168,7 @@ def test_retrieve_explains_itself_in_words(cli: Cli) -> None:
     words = cli("retrieve", "Who leads the People Office?", "--explain").stdout
     assert "1. People Office" in words
     assert re.search(r"path: people office -> named in \[chk_\w+, result 1\]", words)
-    assert re.search(r"\n   \w+ +-?[\d.]+ +[+-][\d.]+ +(closeness|share|place|weight|the|nearness|words) ", words)
+    assert re.search(r"\w+ +[\d.]+ +[+-]\d\.\d+ +(the|share|closeness|rank|likeness|words|distance|how) ", words)
     assert "milliseconds: embed " in words
 
 
