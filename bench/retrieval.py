@@ -1,6 +1,7 @@
 """`make bench-retrieval`: our retrieval beside its peers in one run: recall, nDCG, latency, index time, memory, size.
 
-    python -m bench.retrieval [--only langchain,haystack] [--sets 2wiki,scifact] [--parts index,search,ablations,untitled]
+    python -m bench.retrieval [--only langchain,haystack] [--sets 2wiki,scifact]
+        [--parts index,search,ablations,untitled]
 
 Every system is a process of its own that answers the same messages (`bench/peers/protocol.py`), with the same model,
 the same shuffled corpora and the same questions. Beside each peer ours and the floor are measured again, in blocks of a

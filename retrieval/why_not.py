@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kernel.records import PathStep
 from retrieval.analysis import fold, stem
 from retrieval.candidates import Wording, find_candidates, walk
-from retrieval.dense import DenseIndex
+from retrieval.dense import Cosines, DenseIndex
 from retrieval.features import FIRST, SECOND, Candidates, scaled
 from retrieval.hops import value_at
 from retrieval.lexical import question_terms
@@ -162,7 +162,9 @@ def _verdict(passages: int, rank: int | None, shown: int) -> Verdict:
 
 def _with_all(search: Search, candidates: Candidates, places: Ints) -> Candidates:
     """The candidates with the document's likeliest passages among them; the same ones where they all are already."""
-    score = search.dense.vectors[places] @ search.asked.vector + 0.5 * scaled(search.wording.lexical.at(places))
+    score = Cosines(search.dense, search.view, search.asked.vector).at(places) + 0.5 * scaled(
+        search.wording.lexical.at(places)
+    )
     order = np.lexsort((search.view.index.key[places], -np.round(score, 6)))
     likely = places[order[:MOST_PASSAGES]]
     if np.isin(likely, candidates.places).all():
@@ -223,11 +225,11 @@ def _words(
 
 def _signals(search: Search, place: int) -> tuple[SignalPlace, ...]:
     """What each signal gives the passage, counted over every visible passage and not only over the best ones."""
-    view, lexical, vectors = search.view, search.wording.lexical, search.dense.vectors
+    view, cosines = search.view, Cosines(search.dense, search.view, search.asked.vector)
     visible = np.flatnonzero(view.mask)
-    near, cosine = search.dense.search(view, search.asked.vector, search.each)
-    meant = np.round(_in_blocks(visible, lambda some: vectors[some] @ search.asked.vector), 6)
-    worded = np.round(_in_blocks(visible, lexical.at), 9)
+    near, cosine = cosines.best(search.each)
+    meant = cosines.at(visible)
+    worded = np.round(_in_blocks(visible, search.wording.lexical.at), 9)
     found = [
         _signal(view, "dense", (visible, meant), place, near, -np.inf),
         _signal(view, "lexical", (visible, worded), place, search.wording.worded, 0.0),
