@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -144,7 +144,7 @@ class Surroundings:
     Whether a passage is about an entity (title) or names it in its text is told apart: the passages of one long
     document share its title, and that alone does not lead from one of them to the next. `asked` is how surely the
     question means each entity, `names` the names of those that passages are about, `similarity` that of each
-    sentence to the question; `count` passages are visible.
+    sentence to the question; `local` numbers the distinct entities; `count` passages are visible.
     """
 
     count: int
@@ -155,6 +155,7 @@ class Surroundings:
     similarity: Floats
     entity: Ints
     entity_owner: Ints
+    local: Ints
     is_title: NDArray[np.bool_]
     is_named: NDArray[np.bool_]
     asked: Floats
@@ -183,6 +184,7 @@ def surroundings(view: View, asked: Asked, candidates: Candidates) -> Surroundin
         similarity=rounded(sentences @ asked.vector.astype(np.float64)),
         entity=entity,
         entity_owner=owner,
+        local=np.unique(entity, return_inverse=True)[1],
         is_title=is_title,
         is_named=is_named,
         asked=value_at(asked.entities, entity),
@@ -282,12 +284,10 @@ def on_log_scale(mass: Floats) -> Floats:
 
 def _ties(around: Surroundings, anchors: Ints) -> dict[str, Floats]:
     """By what names and entities the anchors and the candidates hang together, `[anchors, n]` each."""
-    _, local = np.unique(around.entity, return_inverse=True)
-    size, count = int(local.max(initial=-1)) + 1, len(around.key)
+    local, count = around.local, len(around.key)
     ceiling = max(float(np.log1p(around.count)), 1.0)
     unasked = 1 - around.asked
-    named = _rows(around, local, size, anchors, around.is_named)
-    titled = _rows(around, local, size, anchors, around.is_title)
+    named, titled = _rows(around, anchors, around.is_named), _rows(around, anchors, around.is_title)
     held = np.maximum(named, titled)
 
     def total(rows: Floats, weights: Floats) -> Floats:
@@ -306,12 +306,12 @@ def _ties(around: Surroundings, anchors: Ints) -> dict[str, Floats]:
     }
 
 
-def _rows(around: Surroundings, local: Ints, size: int, anchors: Ints, which: NDArray[np.bool_]) -> Floats:
-    """`[anchors, size]`: 1 where an anchor holds an entity in the way that `which` says of each link."""
-    rows = np.zeros((len(anchors), size))
+def _rows(around: Surroundings, anchors: Ints, which: NDArray[np.bool_]) -> Floats:
+    """`[anchors, entities]`: 1 where an anchor holds an entity in the way that `which` says of each link."""
+    rows = np.zeros((len(anchors), int(around.local.max(initial=-1)) + 1))
     for row, anchor in zip(rows, anchors.tolist(), strict=True):
         low, high = np.searchsorted(around.entity_owner, (anchor, anchor + 1))
-        row[local[low:high][which[low:high]]] = 1.0
+        row[around.local[low:high][which[low:high]]] = 1.0
     return rows
 
 
@@ -423,20 +423,15 @@ def _nearby(asked: Asked, candidates: Candidates, around: Surroundings, anchors:
     forms, weights = _forms_asked(asked, candidates, around)
     found = np.zeros((len(anchors), len(candidates.places)))
     titles = np.flatnonzero(around.is_title)
-    for row, anchor in zip(found, anchors.tolist(), strict=True):
-        low, high = np.searchsorted(around.entity_owner, (anchor, anchor + 1))
-        named = around.entity[low:high][around.is_named[low:high]]
-        mine = titles[np.isin(around.entity[titles], named)]
-        begin, end = np.searchsorted(around.word_owner, (anchor, anchor + 1))
-        stream = around.word[begin:end]
+    named = _rows(around, anchors, around.is_named)[:, around.local[titles]] > 0
+    for row, anchor, which in zip(found, anchors.tolist(), named, strict=True):
+        stream, mine, near = _words_of(around, anchor), titles[which], dict[int, float]()
         spot = np.minimum(np.searchsorted(forms, stream), len(forms) - 1)
         weight = np.where(forms[spot] == stream, weights[spot], 0.0)
-        near = {
-            node: _around_name(stream, weight, _name_hashes(around.names[node]))
-            for node in set(around.entity[mine].tolist())
-        }
-        values = np.array([near[node] for node in around.entity[mine].tolist()])
-        np.maximum.at(row, around.entity_owner[mine], values)
+        for owner, node in zip(around.entity_owner[mine].tolist(), around.entity[mine].tolist(), strict=True):
+            if node not in near:
+                near[node] = _around_name(stream, weight, _name_hashes(around.names[node]))
+            row[owner] = max(row[owner], near[node])
     return found
 
 
@@ -445,21 +440,37 @@ def _title_said(asked: Asked, around: Surroundings, anchors: Ints) -> Floats:
 
     This ties names that are written differently: "James Ward" leads to "James M. Ward" as well.
     """
-    known = _plain_words() | {word_hash(word) for word in words(asked.text)}
-    left = {node: [w for w in _name_hashes(name) if w not in known] for node, name in around.names.items()}
-    nodes = np.array(sorted(left), np.int64)
-    sizes = np.array([len(left[node]) for node in nodes.tolist()], np.int64)
-    word = np.array([word for node in nodes.tolist() for word in left[node]], np.uint32)
-    of_node = np.repeat(np.arange(len(nodes)), sizes)
-    titles = np.flatnonzero(around.is_title)
-    place = np.searchsorted(nodes, around.entity[titles])
     found = np.zeros((len(anchors), len(around.key)))
-    for row, anchor in zip(found, anchors.tolist(), strict=True):
-        begin, end = np.searchsorted(around.word_owner, (anchor, anchor + 1))
-        said = np.isin(word, around.word[begin:end])
-        share = np.bincount(of_node, said, len(nodes)) / np.maximum(sizes, 1)
-        np.maximum.at(row, around.entity_owner[titles], share[place])
-    return found
+    nodes, names = list(around.names), [_name_hashes(name) for name in around.names.values()]
+    word = np.array(list(chain.from_iterable(names)), np.uint32)
+    of_node = np.repeat(np.arange(len(nodes)), [len(name) for name in names])
+    known = np.array([*_plain_words(), *(word_hash(one) for one in words(asked.text))], np.uint32)
+    left = ~np.isin(word, known)
+    word, of_node = word[left], of_node[left]
+    if not len(word):
+        return found
+    distinct, place = np.unique(word, return_inverse=True)
+    begins = np.flatnonzero(np.append(True, of_node[1:] != of_node[:-1]))
+    said = np.stack([_holds(distinct, _words_of(around, anchor)) for anchor in anchors.tolist()])[:, place]
+    share = np.zeros((len(anchors), len(nodes)))
+    share[:, of_node[begins]] = np.add.reduceat(said, begins, axis=1) / np.diff(np.append(begins, len(word)))
+    titles = np.flatnonzero(around.is_title)
+    number = np.searchsorted(nodes, around.entity[titles])
+    return _best_of_each(share[:, number], around.entity_owner[titles], found)
+
+
+def _words_of(around: Surroundings, row: int) -> NDArray[np.uint32]:
+    """The words of a candidate, in order."""
+    begin, end = np.searchsorted(around.word_owner, (row, row + 1))
+    return around.word[begin:end]
+
+
+def _holds(wanted: NDArray[np.uint32], stream: NDArray[np.uint32]) -> Floats:
+    """Of each of the ascending `wanted` words 1 where the stream holds it."""
+    held = np.zeros(len(wanted))
+    spot = np.minimum(np.searchsorted(wanted, stream), len(wanted) - 1)
+    held[spot[wanted[spot] == stream]] = 1.0
+    return held
 
 
 @cache
@@ -492,7 +503,7 @@ def _forms_asked(asked: Asked, candidates: Candidates, around: Surroundings) -> 
             for form in _forms(word):
                 forms[form] = max(forms.get(form, 0.0), weight)
     hashes = np.array(sorted(forms), np.uint32)
-    return hashes, np.array([forms[form] for form in hashes.tolist()]) / max(float(candidates.idf.sum()), 1e-9)
+    return hashes, np.array([forms[form] for form in sorted(forms)]) / max(float(candidates.idf.sum()), 1e-9)
 
 
 @lru_cache(maxsize=65536)
