@@ -53,6 +53,8 @@ HIDDEN, PAIR_HIDDEN, MESSAGE = 24, 24, 8
 DROP, DECAY, RATE = 0.15, 0.03, 3e-3
 FIRST_EPOCHS, SECOND_EPOCHS = 20, 24
 BATCH = 32
+LEARNED = 64
+"""Candidates of a question, the best by the first network, that the second learns from beside the right ones."""
 BLIND = 0.15
 """Share of the questions, each time that they are shown, that lack one of SIGNALS: corpora without it exist too."""
 SIGNALS = (
@@ -279,6 +281,15 @@ class Example:
         right = np.stack([case.documents == document for document in case.right])
         return cls(_single(case.first), _single(case.question), torch.tensor(right), more)
 
+    def best(self) -> Example:
+        """The same with only the candidates that the second network learns from: the first LEARNED and the right."""
+        if not self.known:
+            return self
+        standing, anchors, pairs = self.known
+        kept = torch.nonzero((standing[:, 1] >= 1 / LEARNED) | self.right.any(0)).flatten()
+        known = (standing[kept], torch.searchsorted(kept, anchors), pairs[:, kept])
+        return Example(self.first[kept], self.question, self.right[:, kept], known)
+
 
 def _single(values: NDArray[np.floating[Any]]) -> Tensor:
     return torch.tensor(np.asarray(values, np.float32))
@@ -419,7 +430,7 @@ def _moments(values: Floats) -> tuple[Tensor, Tensor]:
 
 def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None, epochs: int) -> None:
     weights = _weights(cases)
-    examples = [Example.of(case, known[i] if known else None) for i, case in enumerate(cases)]
+    examples = [Example.of(case, known[i] if known else None).best() for i, case in enumerate(cases)]
     steps = epochs * -(-len(cases) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
