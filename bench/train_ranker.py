@@ -55,7 +55,7 @@ FIRST_EPOCHS, SECOND_EPOCHS = 20, 24
 BATCH = 32
 LEARNED = 64
 """Candidates of a question, the best by the first network, that the second learns from beside the right ones."""
-BLIND = 0.15
+BLIND = 0.05
 """Share of the questions, each time that they are shown, that lack one of SIGNALS: corpora without it exist too."""
 SIGNALS = (
     ("titled", "titled_x_sentence", "title_asked", "asks_title", "named_by_anchor", "names_anchor", "unasked_title"),
@@ -178,10 +178,7 @@ def gather(name: str) -> list[Case]:
     with open_set(name)[0] as workspace:
         reader = Reader(workspace, name)
         cases += [reader.asked("asked", number, one) for number, one in _even(name)]
-        made = plain_questions(workspace, reader.view, 0, PLAIN)
-        cases += [
-            reader.case("plain", number // len(KINDS) * 2, one.text, (one.document,)) for number, one in enumerate(made)
-        ]
+        cases += reader.plain()
     for kind, change in ALTERED.items() if name in MULTIHOP else ():
         path = write_records(name, HOME / "corpora" / f"{name}_{kind}.jsonl", change)
         with open_corpus(f"{name.replace('2wiki', 'twowiki')}_{kind}", path) as workspace:
@@ -201,19 +198,26 @@ class Reader:
         state = workspace.snapshots.live()
         self.view, self._dense = workspace.library.view(state, LOCAL_OWNER)
         self._row_of = {external: row for row, external in external_ids(workspace, state.snapshot).items()}
-        self._name, self._each = name, workspace.settings.candidates
-        self._embedder = workspace.embedder
+        self._name, self._workspace = name, workspace
 
     def asked(self, kind: str, number: int, one: Item) -> Case:
         """The case of a benchmark question; over text without capitals every other one has none either."""
         text = one.question.lower() if kind == "lower" and number % 4 else one.question
         return self.case(kind, number, text, tuple(self._row_of[external] for external in sorted(one.supporting)))
 
+    def plain(self) -> list[Case]:
+        """Cases of plain questions; each fold has all kinds of them."""
+        made = plain_questions(self._workspace, self.view, 0, PLAIN)
+        return [
+            self.case("plain", number // len(KINDS) * 2, one.text, (one.document,)) for number, one in enumerate(made)
+        ]
+
     def case(self, kind: str, number: int, text: str, right: tuple[int, ...]) -> Case:
         """The case of any question, `right` being rows of documents."""
-        wording = search_words(self.view, text, self._each)
-        asked = Asked(text, self._embedder.embed([text])[0], wording.entities)
-        candidates = find_candidates(self.view, self._dense, asked, wording, self._each)
+        each = self._workspace.settings.candidates
+        wording = search_words(self.view, text, each)
+        asked = Asked(text, self._workspace.embedder.embed([text])[0], wording.entities)
+        candidates = find_candidates(self.view, self._dense, asked, wording, each)
         around = surroundings(self.view, asked, candidates)
         first = first_features(self.view, asked, candidates, around)
         about = question_features(asked, first)
