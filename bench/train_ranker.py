@@ -1,28 +1,35 @@
 """Train the second stage: `python -m bench.train_ranker` writes `retrieval/ranker.json` with its training record.
 
-Both networks learn from the candidates of the even-numbered questions of every set, each set weighing the same, to
-put the best passage of each right document above all wrong ones (a softmax over one right and all wrong candidates).
-The second learns from first-stage scores of networks that did not see the question. The odd-numbered questions are
-never looked at here; `make bench` reports on them. `python -m bench.train_ranker check` writes nothing: it prints
-how well networks do on questions of sets, and of folds, that they were not trained on.
+Both networks learn from the candidates of questions, each set weighing the same, to put the best passage of each right
+document above all wrong ones (a softmax over one right and all wrong candidates). The questions are the even-numbered
+ones of every set; the same over copies of the multi-hop sets without titles, and without capitals too; and plain
+single-fact questions made from passages (`bench/plain.py`). The second network learns from first-stage scores of
+networks that did not see the question. The odd-numbered questions are never looked at here; `make bench` reports on
+them. `python -m bench.train_ranker check` writes nothing: it prints how well networks do on questions of sets, and of
+folds, that they were not trained on.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data import SETS, available, questions
-from bench.homes import open_set
+from api.assembly import Workspace
+from bench.data import SETS, Item, available, questions
+from bench.homes import HOME, open_corpus, open_set
 from bench.multihop import external_ids, ndcg, recall
+from bench.plain import KINDS, plain_questions
+from bench.untitled import write_records
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates, search_words
 from retrieval.features import (
@@ -37,7 +44,7 @@ from retrieval.features import (
     surroundings,
 )
 from retrieval.question import Asked
-from retrieval.ranker import BRIEF, SHAPES, STANDING, Known, known_after, spread
+from retrieval.ranker import ANCHORS, BRIEF, SHAPES, STANDING, Known, known_after, spread
 
 TARGET = Path(__file__).resolve().parents[1] / "retrieval" / "ranker.json"
 MEMBERS = 3
@@ -46,7 +53,9 @@ HIDDEN, PAIR_HIDDEN, MESSAGE = 24, 24, 8
 DROP, DECAY, RATE = 0.15, 0.03, 3e-3
 FIRST_EPOCHS, SECOND_EPOCHS = 20, 24
 BATCH = 32
-BLIND = 0.15
+LEARNED = 64
+"""Candidates of a question, the best by the first network, that the second learns from beside the right ones."""
+BLIND = 0.05
 """Share of the questions, each time that they are shown, that lack one of SIGNALS: corpora without it exist too."""
 SIGNALS = (
     ("titled", "titled_x_sentence", "title_asked", "asks_title", "named_by_anchor", "names_anchor", "unasked_title"),
@@ -54,14 +63,26 @@ SIGNALS = (
     ("entity_share", "shared_rarity", "shared_asked", "rarest_shared"),
     ("lexical", "lexical_rank", "lexical_share", "beside_lexical", "bigrams"),
 )
+MULTIHOP = ("2wiki", "musique")
+"""Sets of which altered copies are learned from as well."""
+ALTERED: dict[str, Callable[[str], str]] = {"untitled": str, "lower": str.lower}
+PLAIN = 240
+"""Passages of each set that a plain question is made from."""
+WEIGHT = {"asked": 1.0, "untitled": 0.25, "lower": 0.25, "plain": 0.25}
+"""What all cases of one kind of one set weigh together."""
 _BRIEF = [FIRST.index(name) for name in BRIEF]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question's candidates with what their features are made from; `documents` of each, and which are right."""
+    """A question's candidates with what their features are made from; `documents` of each, and which are right.
+
+    `kind` says how it came about ("asked" or one of AUGMENTED), `number` in which fold it is. Vectors are kept in half
+    precision: there are many cases.
+    """
 
     set: str
+    kind: str
     number: int
     asked: Asked
     candidates: Candidates
@@ -73,7 +94,13 @@ class Case:
 
     def after(self, score: Floats) -> Known:
         """What the second network sees, after these scores of the first."""
-        return known_after(self.asked, self.candidates, self.around, self.first, self.question, score)
+        full = replace(
+            self.around,
+            vectors=self.around.vectors.astype(np.float32),
+            sentences=self.around.sentences.astype(np.float32),
+        )
+        known = known_after(self.asked, self.candidates, full, self.first, self.question, score)
+        return replace(known, pairs=known.pairs.astype(np.float32))
 
 
 def main(wanted: Sequence[str]) -> None:
@@ -106,9 +133,13 @@ def train(cases: Sequence[Case]) -> None:
                 "dropout": DROP,
                 "decay": DECAY,
                 "blind": BLIND,
+                "anchors": ANCHORS,
             },
-            "questions": {name: sum(case.set == name for case in learned) for name in SETS},
-            "which": "even-numbered development questions with a right passage among their candidates",
+            "questions": {" ".join(part): size for part, size in Counter((c.set, c.kind) for c in learned).items()},
+            "weights": WEIGHT,
+            "which": "of those with a right passage among their candidates: even-numbered development questions "
+            "(asked), the same over copies without titles, and without titles and capitals (untitled, lower), and "
+            "single-fact questions made from passages with an even key (plain)",
         },
         "members": members,
     }
@@ -128,40 +159,72 @@ def check(cases: Sequence[Case]) -> None:
 
 
 def report(name: str, cases: Sequence[Case], learned: Sequence[Case], scores: Sequence[Floats]) -> None:
-    """Print means by set; questions without a right candidate count as 0."""
-    for part in SETS:
-        rows = []
-        for case, score in zip(learned, scores, strict=True):
-            if case.set == part:
-                order = np.lexsort((case.around.key, -np.round(spread(score, case.documents, case.around.key), 6)))
-                found, right = case.documents[order].tolist(), frozenset(case.right)
-                rows.append([*(recall(found, right, k) for k in (2, 5, 10)), ndcg(found, right)])
-        everything = max(sum(case.set == part for case in cases), 1)
-        means = np.sum(rows, axis=0) / everything * 100
-        print(
-            f"{name}: {part:9} R@2 {means[0]:.1f} R@5 {means[1]:.1f} R@10 {means[2]:.1f} nDCG@10 {means[3]:.1f}",
-            flush=True,
-        )
+    """Print means by set and kind; questions without a right candidate count as 0."""
+    sizes = Counter((case.set, case.kind) for case in cases)
+    rows: dict[tuple[str, str], list[list[float]]] = {}
+    for case, score in zip(learned, scores, strict=True):
+        order = np.lexsort((case.around.key, -np.round(spread(score, case.documents, case.around.key), 6)))
+        found, right = case.documents[order].tolist(), frozenset(case.right)
+        row = [*(recall(found, right, k) for k in (1, 2, 5, 10)), ndcg(found, right)]
+        rows.setdefault((case.set, case.kind), []).append(row)
+    for part, some in rows.items():
+        means = zip(("R@1", "R@2", "R@5", "R@10", "nDCG@10"), np.sum(some, axis=0) / sizes[part] * 100, strict=True)
+        print(f"{name}: {' '.join(part):18}", " ".join(f"{what} {mean:.1f}" for what, mean in means), flush=True)
 
 
 def gather(name: str) -> list[Case]:
-    """The even-numbered questions of a set with their candidates."""
-    workspace, _ = open_set(name)
-    with workspace:
+    """The cases of a set: its even-numbered questions, those of its altered copies, and plain ones."""
+    cases = []
+    with open_set(name)[0] as workspace:
+        reader = Reader(workspace, name)
+        cases += [reader.asked("asked", number, one) for number, one in _even(name)]
+        cases += reader.plain()
+    for kind, change in ALTERED.items() if name in MULTIHOP else ():
+        path = write_records(name, HOME / "corpora" / f"{name}_{kind}.jsonl", change)
+        with open_corpus(f"{name.replace('2wiki', 'twowiki')}_{kind}", path) as workspace:
+            reader = Reader(workspace, name)
+            cases += [reader.asked(kind, number, one) for number, one in _even(name)]
+    return cases
+
+
+def _even(name: str) -> list[tuple[int, Item]]:
+    return list(enumerate(questions(name)))[::2]
+
+
+class Reader:
+    """Makes cases of questions to one corpus."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
         state = workspace.snapshots.live()
-        view, dense = workspace.library.view(state, LOCAL_OWNER)
-        row_of = {external: row for row, external in external_ids(workspace, state.snapshot).items()}
-        cases = []
-        for number, one in list(enumerate(questions(name)))[::2]:
-            wording = search_words(view, one.question, workspace.settings.candidates)
-            asked = Asked(one.question, workspace.embedder.embed([one.question])[0], wording.entities)
-            candidates = find_candidates(view, dense, asked, wording, workspace.settings.candidates)
-            around = surroundings(view, asked, candidates)
-            first = first_features(view, asked, candidates, around)
-            right = tuple(row_of[external] for external in sorted(one.supporting))
-            about = question_features(asked, first)
-            cases.append(Case(name, number, asked, candidates, around, first, about, around.document, right))
-        return cases
+        self.view, self._dense = workspace.library.view(state, LOCAL_OWNER)
+        self._row_of = {external: row for row, external in external_ids(workspace, state.snapshot).items()}
+        self._name, self._workspace = name, workspace
+
+    def asked(self, kind: str, number: int, one: Item) -> Case:
+        """The case of a benchmark question; over text without capitals every other one has none either."""
+        text = one.question.lower() if kind == "lower" and number % 4 else one.question
+        return self.case(kind, number, text, tuple(self._row_of[external] for external in sorted(one.supporting)))
+
+    def plain(self) -> list[Case]:
+        """Cases of plain questions; each fold has all kinds of them."""
+        made = plain_questions(self._workspace, self.view, 0, PLAIN)
+        return [
+            self.case("plain", number // len(KINDS) * 2, one.text, (one.document,)) for number, one in enumerate(made)
+        ]
+
+    def case(self, kind: str, number: int, text: str, right: tuple[int, ...]) -> Case:
+        """The case of any question, `right` being rows of documents."""
+        each = self._workspace.settings.candidates
+        wording = search_words(self.view, text, each)
+        asked = Asked(text, self._workspace.embedder.embed([text])[0], wording.entities)
+        candidates = find_candidates(self.view, self._dense, asked, wording, each)
+        around = surroundings(self.view, asked, candidates)
+        first = first_features(self.view, asked, candidates, around)
+        about = question_features(asked, first)
+        half: Any = np.float16
+        small = replace(around, vectors=around.vectors.astype(half), sentences=around.sentences.astype(half))
+        documents = around.document
+        return Case(self._name, kind, number, asked, candidates, small, first, about, documents, right)
 
 
 def _learnable(case: Case) -> bool:
@@ -182,7 +245,7 @@ def out_of_fold(
         for i, mine in enumerate(groups):
             if mine == group:
                 with torch.no_grad():
-                    given = _padded([cases[i]], [known[i]] if known else None)
+                    given = _padded([Example.of(cases[i], known[i] if known else None)])
                     found[i] = model(given)[0].numpy().astype(np.float64)
     return [found[i] for i in range(len(cases))]
 
@@ -197,46 +260,68 @@ class Given:
     wrong: Tensor
     right: Tensor  # [batch, right documents, n]
     weight: Tensor
-    standing: Tensor | None = None
-    anchors: Tensor | None = None
-    pairs: Tensor | None = None
+    standing: Tensor
+    anchors: Tensor
+    pairs: Tensor
 
 
-def _padded(cases: Sequence[Case], known: Sequence[Known] | None, weights: Sequence[float] | None = None) -> Given:
-    width = max(len(case.documents) for case in cases)
-    most = max(len(case.right) for case in cases)
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A case as tensors, made once."""
 
-    def pad(values: NDArray, axis: int = 0) -> NDArray:  # type: ignore[type-arg]
-        ends = [(0, width - values.shape[axis] if at == axis else 0) for at in range(values.ndim)]
-        return np.pad(values, ends)
+    first: Tensor
+    question: Tensor
+    right: Tensor  # [right documents, n]
+    known: tuple[Tensor, Tensor, Tensor] | None
 
-    def stack(rows: Sequence[NDArray]) -> Tensor:  # type: ignore[type-arg]
-        array = np.stack(rows)
-        return torch.tensor(array if array.dtype == np.bool_ or array.dtype == np.int64 else array.astype(np.float32))
+    @classmethod
+    def of(cls, case: Case, known: Known | None) -> Example:
+        """The tensors of one case, with what the second network sees where that is known."""
+        more = None
+        if known:
+            anchors = np.resize(known.anchors, ANCHORS)
+            pairs = np.resize(known.pairs, (ANCHORS, *known.pairs.shape[1:]))
+            more = (_single(known.standing), torch.tensor(anchors), _single(pairs))
+        right = np.stack([case.documents == document for document in case.right])
+        return cls(_single(case.first), _single(case.question), torch.tensor(right), more)
 
-    right = [[case.documents == document for document in case.right] for case in cases]
-    right = [[*rows, *[np.zeros_like(rows[0])] * (most - len(rows))] for rows in right]
-    more = {}
-    if known:
-        more = {
-            "standing": stack([pad(one.standing) for one in known]),
-            "anchors": stack([np.resize(one.anchors, max(len(other.anchors) for other in known)) for one in known]),
-            "pairs": stack(
-                [
-                    pad(np.resize(one.pairs, (max(len(o.anchors) for o in known), *one.pairs.shape[1:])), 1)
-                    for one in known
-                ]
-            ),
-        }
-    return Given(
-        first=stack([pad(case.first) for case in cases]),
-        question=stack([case.question for case in cases]),
-        valid=stack([pad(np.ones(len(case.documents), np.bool_)) for case in cases]),
-        wrong=stack([pad(~np.isin(case.documents, case.right)) for case in cases]),
-        right=stack([np.stack([pad(row) for row in rows]) for rows in right]),
-        weight=torch.tensor(weights if weights is not None else [1.0] * len(cases)),
-        **more,
+    def best(self) -> Example:
+        """The same with only the candidates that the second network learns from: the first LEARNED and the right."""
+        if not self.known:
+            return self
+        standing, anchors, pairs = self.known
+        kept = torch.nonzero((standing[:, 1] >= 1 / LEARNED) | self.right.any(0)).flatten()
+        known = (standing[kept], torch.searchsorted(kept, anchors), pairs[:, kept])
+        return Example(self.first[kept], self.question, self.right[:, kept], known)
+
+
+def _single(values: NDArray[np.floating[Any]]) -> Tensor:
+    return torch.tensor(np.asarray(values, np.float32))
+
+
+def _padded(some: Sequence[Example], weights: Sequence[float] | None = None) -> Given:
+    width, most = (max(one.right.shape[axis] for one in some) for axis in (1, 0))
+    count, with_pairs = len(some), ANCHORS if some[0].known else 0
+    given = Given(
+        first=torch.zeros(count, width, len(FIRST)),
+        question=torch.stack([one.question for one in some]),
+        valid=torch.zeros(count, width, dtype=torch.bool),
+        wrong=torch.zeros(count, width, dtype=torch.bool),
+        right=torch.zeros(count, most, width, dtype=torch.bool),
+        weight=torch.tensor(weights if weights is not None else [1.0] * count),
+        standing=torch.zeros(count, width, len(STANDING)),
+        anchors=torch.zeros(count, with_pairs, dtype=torch.int64),
+        pairs=torch.zeros(count, with_pairs, width, len(SECOND)),
     )
+    for row, one in enumerate(some):
+        documents, n = one.right.shape
+        given.first[row, :n] = one.first
+        given.valid[row, :n] = True
+        given.wrong[row, :n] = ~one.right.any(0)
+        given.right[row, :documents, :n] = one.right
+        if one.known:
+            given.standing[row, :n], given.anchors[row], given.pairs[row, :, :n] = one.known
+    return given
 
 
 class FirstNet(nn.Module):
@@ -348,8 +433,8 @@ def _moments(values: Floats) -> tuple[Tensor, Tensor]:
 
 
 def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None, epochs: int) -> None:
-    sizes = {name: sum(case.set == name for case in cases) for name in SETS}
-    weights = np.array([len(cases) / sizes[case.set] for case in cases])
+    weights = _weights(cases)
+    examples = [Example.of(case, known[i] if known else None).best() for i, case in enumerate(cases)]
     steps = epochs * -(-len(cases) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
@@ -358,8 +443,7 @@ def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None,
         order = torch.randperm(len(cases)).tolist()
         for begin in range(0, len(order), BATCH):
             chosen = order[begin : begin + BATCH]
-            some = [known[i] for i in chosen] if known else None
-            given = _padded([cases[i] for i in chosen], some, weights[chosen].tolist())
+            given = _padded([examples[i] for i in chosen], weights[chosen].tolist())
             _blind(given)
             loss = loss_of(torch.where(given.valid, net(given), -1e9), given)
             optimiser.zero_grad()
@@ -369,11 +453,18 @@ def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None,
     net.eval()
 
 
+def _weights(cases: Sequence[Case]) -> Floats:
+    """What each case weighs: every part of every set WEIGHT of its kind, 1 on average."""
+    sizes = Counter((case.set, case.kind) for case in cases)
+    weights = np.array([WEIGHT[case.kind] / sizes[case.set, case.kind] for case in cases])
+    return weights / weights.mean()
+
+
 def _blind(given: Given) -> None:
     for row in torch.nonzero(torch.rand(len(given.first)) < BLIND).flatten().tolist():
         signal = SIGNALS[int(torch.randint(len(SIGNALS), ()))]
         given.first[row][:, [FIRST.index(name) for name in signal if name in FIRST]] = 0.0
-        if given.pairs is not None:
+        if given.pairs.shape[1]:
             given.pairs[row][..., [SECOND.index(name) for name in signal if name in SECOND]] = 0.0
 
 

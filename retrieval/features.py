@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,6 @@ _ENDINGS = "s es ed d er or ing ion ions e r rs ers ors al ly y ment ation".spli
 LEAST_BASE = 4
 _BEFORE = 1 / (1 + (1 + np.arange(REACH)) / 3)
 _AFTER = 1 / (2 + np.arange(REACH) / 3)
-_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ class Surroundings:
     Whether a passage is about an entity (title) or names it in its text is told apart: the passages of one long
     document share its title, and that alone does not lead from one of them to the next. `asked` is how surely the
     question means each entity, `names` the names of those that passages are about, `similarity` that of each
-    sentence to the question; `count` passages are visible.
+    sentence to the question; `local` numbers the distinct entities; `count` passages are visible.
     """
 
     count: int
@@ -155,6 +154,7 @@ class Surroundings:
     similarity: Floats
     entity: Ints
     entity_owner: Ints
+    local: Ints
     is_title: NDArray[np.bool_]
     is_named: NDArray[np.bool_]
     asked: Floats
@@ -183,6 +183,7 @@ def surroundings(view: View, asked: Asked, candidates: Candidates) -> Surroundin
         similarity=rounded(sentences @ asked.vector.astype(np.float64)),
         entity=entity,
         entity_owner=owner,
+        local=np.unique(entity, return_inverse=True)[1],
         is_title=is_title,
         is_named=is_named,
         asked=value_at(asked.entities, entity),
@@ -282,36 +283,34 @@ def on_log_scale(mass: Floats) -> Floats:
 
 def _ties(around: Surroundings, anchors: Ints) -> dict[str, Floats]:
     """By what names and entities the anchors and the candidates hang together, `[anchors, n]` each."""
-    _, local = np.unique(around.entity, return_inverse=True)
-    size, count = int(local.max(initial=-1)) + 1, len(around.key)
     ceiling = max(float(np.log1p(around.count)), 1.0)
     unasked = 1 - around.asked
-    named = _rows(around, local, size, anchors, around.is_named)
-    titled = _rows(around, local, size, anchors, around.is_title)
-    held = np.maximum(named, titled)
+    named, titled = _rows(around, anchors, around.is_named), _rows(around, anchors, around.is_title)
+    titles, names = np.flatnonzero(around.is_title), np.flatnonzero(around.is_named)
+    found = np.zeros((len(anchors), len(around.key)))
 
-    def total(rows: Floats, weights: Floats) -> Floats:
-        return np.stack([np.bincount(around.entity_owner, row[local] * weights, count) for row in rows])
+    def of_each(combine: np.ufunc, rows: Floats, weights: Floats, links: Ints | slice = slice(None)) -> Floats:
+        """The sum, or the highest, over each candidate's `links` of those that an anchor holds as well."""
+        values = rows[:, around.local[links]] * weights[links]
+        return _of_each(combine, values, around.entity_owner[links], found)
 
-    rarest = np.zeros((len(anchors), count))
-    for row, best in zip(held, rarest, strict=True):
-        np.maximum.at(best, around.entity_owner, row[local] * around.rarity * unasked / ceiling)
+    held, rare = np.maximum(named, titled), around.rarity * unasked / ceiling
     return {
-        "named_by_anchor": np.minimum(total(named, around.is_title * around.sharpness), 1.0),
-        "names_anchor": np.minimum(total(titled, around.is_named * around.sharpness), 1.0),
-        "unasked_title": np.minimum(total(named, around.is_title * around.sharpness * unasked), 1.0),
-        "shared_rarity": np.minimum(total(held, around.rarity * unasked / ceiling), 4.0),
-        "shared_asked": np.minimum(total(held, around.rarity * around.asked / ceiling), 4.0),
-        "rarest_shared": rarest,
+        "named_by_anchor": np.minimum(of_each(np.add, named, around.sharpness, titles), 1.0),
+        "names_anchor": np.minimum(of_each(np.add, titled, around.sharpness, names), 1.0),
+        "unasked_title": np.minimum(of_each(np.add, named, around.sharpness * unasked, titles), 1.0),
+        "shared_rarity": np.minimum(of_each(np.add, held, rare), 4.0),
+        "shared_asked": np.minimum(of_each(np.add, held, around.rarity * around.asked / ceiling), 4.0),
+        "rarest_shared": of_each(np.maximum, held, rare),
     }
 
 
-def _rows(around: Surroundings, local: Ints, size: int, anchors: Ints, which: NDArray[np.bool_]) -> Floats:
-    """`[anchors, size]`: 1 where an anchor holds an entity in the way that `which` says of each link."""
-    rows = np.zeros((len(anchors), size))
+def _rows(around: Surroundings, anchors: Ints, which: NDArray[np.bool_]) -> Floats:
+    """`[anchors, entities]`: 1 where an anchor holds an entity in the way that `which` says of each link."""
+    rows = np.zeros((len(anchors), int(around.local.max(initial=-1)) + 1))
     for row, anchor in zip(rows, anchors.tolist(), strict=True):
         low, high = np.searchsorted(around.entity_owner, (anchor, anchor + 1))
-        row[local[low:high][which[low:high]]] = 1.0
+        row[around.local[low:high][which[low:high]]] = 1.0
     return rows
 
 
@@ -359,11 +358,16 @@ def _best_sentences(around: Surroundings, anchors: Ints) -> Floats:
 
 def _best_of_each(values: Floats, owner: Ints, otherwise: Floats) -> Floats:
     """The highest value of each passage's sentences, `otherwise` where it has none: `[rows, n]`."""
-    best = otherwise.copy()
+    return _of_each(np.maximum, values, owner, otherwise)
+
+
+def _of_each(combine: np.ufunc, values: Floats, owner: Ints, otherwise: Floats) -> Floats:
+    """The columns of one owner (ascending) taken together, `otherwise` where there are none: `[rows, n]`."""
+    found = otherwise.copy()
     begins = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))[: len(owner)]
     if len(begins):
-        best[:, owner[begins]] = np.maximum.reduceat(values, begins, axis=1)
-    return best
+        found[:, owner[begins]] = combine.reduceat(values, begins, axis=1)
+    return found
 
 
 def _gap(values: Floats, tied: NDArray[np.bool_]) -> Floats:
@@ -423,20 +427,15 @@ def _nearby(asked: Asked, candidates: Candidates, around: Surroundings, anchors:
     forms, weights = _forms_asked(asked, candidates, around)
     found = np.zeros((len(anchors), len(candidates.places)))
     titles = np.flatnonzero(around.is_title)
-    for row, anchor in zip(found, anchors.tolist(), strict=True):
-        low, high = np.searchsorted(around.entity_owner, (anchor, anchor + 1))
-        named = around.entity[low:high][around.is_named[low:high]]
-        mine = titles[np.isin(around.entity[titles], named)]
-        begin, end = np.searchsorted(around.word_owner, (anchor, anchor + 1))
-        stream = around.word[begin:end]
+    named = _rows(around, anchors, around.is_named)[:, around.local[titles]] > 0
+    for row, anchor, which in zip(found, anchors.tolist(), named, strict=True):
+        stream, mine, near = _words_of(around, anchor), titles[which], dict[int, float]()
         spot = np.minimum(np.searchsorted(forms, stream), len(forms) - 1)
         weight = np.where(forms[spot] == stream, weights[spot], 0.0)
-        near = {
-            node: _around_name(stream, weight, _name_hashes(around.names[node]))
-            for node in set(around.entity[mine].tolist())
-        }
-        values = np.array([near[node] for node in around.entity[mine].tolist()])
-        np.maximum.at(row, around.entity_owner[mine], values)
+        for owner, node in zip(around.entity_owner[mine].tolist(), around.entity[mine].tolist(), strict=True):
+            if node not in near:
+                near[node] = _around_name(stream, weight, _name_hashes(around.names[node]))
+            row[owner] = max(row[owner], near[node])
     return found
 
 
@@ -445,26 +444,42 @@ def _title_said(asked: Asked, around: Surroundings, anchors: Ints) -> Floats:
 
     This ties names that are written differently: "James Ward" leads to "James M. Ward" as well.
     """
-    known = _plain_words() | {word_hash(word) for word in words(asked.text)}
-    left = {node: [w for w in _name_hashes(name) if w not in known] for node, name in around.names.items()}
-    nodes = np.array(sorted(left), np.int64)
-    sizes = np.array([len(left[node]) for node in nodes.tolist()], np.int64)
-    word = np.array([word for node in nodes.tolist() for word in left[node]], np.uint32)
-    of_node = np.repeat(np.arange(len(nodes)), sizes)
-    titles = np.flatnonzero(around.is_title)
-    place = np.searchsorted(nodes, around.entity[titles])
     found = np.zeros((len(anchors), len(around.key)))
-    for row, anchor in zip(found, anchors.tolist(), strict=True):
-        begin, end = np.searchsorted(around.word_owner, (anchor, anchor + 1))
-        said = np.isin(word, around.word[begin:end])
-        share = np.bincount(of_node, said, len(nodes)) / np.maximum(sizes, 1)
-        np.maximum.at(row, around.entity_owner[titles], share[place])
-    return found
+    nodes, names = np.array(list(around.names), np.int64), [_telling(name) for name in around.names.values()]
+    word = np.array(list(chain.from_iterable(names)), np.uint32)
+    of_node = np.repeat(np.arange(len(nodes)), [len(name) for name in names])
+    left = ~np.isin(word, np.array([word_hash(one) for one in words(asked.text)], np.uint32))
+    word, of_node = word[left], of_node[left]
+    if not len(word):
+        return found
+    distinct, place = np.unique(word, return_inverse=True)
+    begins = np.flatnonzero(np.append(True, of_node[1:] != of_node[:-1]))
+    said = np.stack([_holds(distinct, _words_of(around, anchor)) for anchor in anchors.tolist()])[:, place]
+    share = np.zeros((len(anchors), len(nodes)))
+    share[:, of_node[begins]] = np.add.reduceat(said, begins, axis=1) / np.diff(np.append(begins, len(word)))
+    titles = np.flatnonzero(around.is_title)
+    number = np.searchsorted(nodes, around.entity[titles])
+    return _best_of_each(share[:, number], around.entity_owner[titles], found)
 
 
-@cache
-def _plain_words() -> frozenset[int]:
-    return frozenset(word_hash(word) for word in STOPWORDS)
+def _words_of(around: Surroundings, row: int) -> NDArray[np.uint32]:
+    """The words of a candidate, in order."""
+    begin, end = np.searchsorted(around.word_owner, (row, row + 1))
+    return around.word[begin:end]
+
+
+def _holds(wanted: NDArray[np.uint32], stream: NDArray[np.uint32]) -> Floats:
+    """Of each of the ascending `wanted` words 1 where the stream holds it."""
+    held = np.zeros(len(wanted))
+    spot = np.minimum(np.searchsorted(wanted, stream), len(wanted) - 1)
+    held[spot[wanted[spot] == stream]] = 1.0
+    return held
+
+
+@lru_cache(maxsize=65536)
+def _telling(name: str) -> tuple[int, ...]:
+    """Hashes of a name's words that are no stopwords."""
+    return tuple(word_hash(word) for word in words(name) if word not in STOPWORDS)
 
 
 def _around_name(stream: NDArray[np.uint32], weight: Floats, name: tuple[int, ...]) -> float:
@@ -483,25 +498,24 @@ def _around_name(stream: NDArray[np.uint32], weight: Floats, name: tuple[int, ..
 
 def _forms_asked(asked: Asked, candidates: Candidates, around: Surroundings) -> tuple[NDArray[np.uint32], Floats]:
     """Hashes, ascending, of the forms of the question's words with content, and the weight of each as a share."""
-    forms: dict[int, float] = {0: 0.0}
     rare = float(np.log1p(around.count))
-    for word in words(asked.text):
-        stems = content_terms(word)
-        if stems:
-            weight = candidates.rarity.get(stems[0], rare)
-            for form in _forms(word):
-                forms[form] = max(forms.get(form, 0.0), weight)
-    hashes = np.array(sorted(forms), np.uint32)
-    return hashes, np.array([forms[form] for form in hashes.tolist()]) / max(float(candidates.idf.sum()), 1e-9)
+    stems = {word: content_terms(word) for word in words(asked.text)}
+    forms = [(_forms(word), candidates.rarity.get(stem[0], rare)) for word, stem in stems.items() if stem]
+    hashes = np.concatenate([np.zeros(1, np.uint32), *(some for some, _ in forms)])
+    weights = np.repeat([0.0, *(weight for _, weight in forms)], [1, *(len(some) for some, _ in forms)])
+    order = np.lexsort((-weights, hashes))
+    hashes, weights = hashes[order], weights[order]
+    first = np.append(True, hashes[1:] != hashes[:-1])
+    return hashes[first], weights[first] / max(float(candidates.idf.sum()), 1e-9)
 
 
 @lru_cache(maxsize=65536)
-def _forms(word: str) -> tuple[int, ...]:
+def _forms(word: str) -> NDArray[np.uint32]:
     """Hashes of a word and of words like it by their endings: director, directed, directs."""
     bases = {word} | {word.removesuffix(ending) for ending in _ENDINGS if len(word) - len(ending) >= LEAST_BASE}
     bases = bases if len(word) > LEAST_BASE else {word}
     forms = {base + ending for base in bases for ending in _ENDINGS} if len(word) > LEAST_BASE else set()
-    return tuple(word_hash(form) for form in sorted(forms | bases))
+    return np.array([word_hash(form) for form in sorted(forms | bases)], np.uint32)
 
 
 def _entity_share(view: View, asked: Asked, around: Surroundings, count: int) -> Floats:
@@ -516,15 +530,14 @@ def _bigrams(asked: Asked, around: Surroundings, count: int) -> Floats:
     pairs = {(one, other) for one, other in pairwise(said) if not (one in STOPWORDS and other in STOPWORDS)}
     if not pairs or len(around.word) < 2:
         return np.zeros(count)
-    hashes = np.array([[word_hash(one), word_hash(other)] for one, other in sorted(pairs)], np.uint64)
-    wanted = np.unique(hashes[:, 0] + _PRIME * hashes[:, 1])
-    word = around.word.astype(np.uint64)
-    found = word[:-1] + _PRIME * word[1:]
-    spot = np.minimum(np.searchsorted(wanted, found), len(wanted) - 1)
-    hit = np.flatnonzero((wanted[spot] == found) & (around.word_owner[:-1] == around.word_owner[1:]))
-    held = np.zeros((count, len(wanted)), np.bool_)
-    held[around.word_owner[hit], spot[hit]] = True
-    shares: Floats = held.sum(axis=1) / len(wanted)
+    held = np.zeros((count, len(pairs)), np.bool_)
+    starts = np.array([word_hash(one) for one, _ in pairs], np.uint32)
+    begins = np.flatnonzero(np.isin(around.word[:-1], starts))
+    begins = begins[around.word_owner[begins] == around.word_owner[begins + 1]]
+    for column, (one, other) in enumerate(sorted(pairs)):
+        hit = (around.word[begins] == word_hash(one)) & (around.word[begins + 1] == word_hash(other))
+        held[around.word_owner[begins[hit]], column] = True
+    shares: Floats = held.sum(axis=1) / len(pairs)
     return shares
 
 

@@ -41,7 +41,7 @@ from retrieval.networks import Networks, Parts
 from retrieval.question import Asked
 from retrieval.view import View
 
-ANCHORS = 8
+ANCHORS = 6
 SPREAD = 0.25
 """How much a second passage of one document is held back, in units of the model's log-odds."""
 STANDING = ("score", "place")

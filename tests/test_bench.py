@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from handbook import far_apart, handbook
 
 from api.assembly import Workspace
 from bench import charts, page
@@ -18,6 +19,8 @@ from bench.peers import driver, searching
 from bench.peers.driver import FLOOR, OURS, PEERS, Failed, Name, Process
 from bench.peers.venvs import PEERS as FOLDER
 from bench.peers.venvs import model_folder, ready
+from bench.plain import KINDS, plain_questions
+from bench.plain import run as plain_run
 from kernel.records import LOCAL_OWNER
 from retrieval.ranker import shipped_ranker
 
@@ -254,3 +257,19 @@ def test_every_peer_has_pinned_versions() -> None:
         lines = (FOLDER / peer / "requirements.txt").read_text().splitlines()
         assert any(line == "torch==2.13.0" for line in lines)
         assert all(line.count("==") == 1 and "@" not in line for line in lines)
+
+
+def test_plain_questions_are_made_from_one_half_of_the_passages(models: Path) -> None:
+    """The same ones each time, of every kind, and no document in both halves asked for by the same words."""
+    with handbook(models, far_apart()) as site:
+        view, _ = site.library.view(site.snapshots.live(), LOCAL_OWNER)
+        one, other = (list(plain_questions(site, view, half, 40, len(KINDS))) for half in (0, 1))
+        assert one == list(plain_questions(site, view, 0, 40, len(KINDS)))
+        assert {question.kind for question in one} == set(KINDS)
+        assert not {question.text for question in one} & {question.text for question in other}
+        even = {int(row) for row in view.index.document_id[view.index.key & np.uint64(1) == 0]}
+        assert {question.document for question in one} <= even
+        shown = plain_run(site)
+        assert all(
+            len(ways) == 3 and 0 <= first <= five <= 1 for ways in shown.values() for first, five in ways.values()
+        )
