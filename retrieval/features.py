@@ -174,6 +174,8 @@ def surroundings(view: View, asked: Asked, candidates: Candidates) -> Surroundin
     owner, entity, is_title, is_named = view.links.entities_in(places)
     word_owner, slots = gather(index.word_ptr, places)
     rarity = view.links.weight[entity].astype(np.float64)
+    distinct, local = np.unique(entity, return_inverse=True)
+    titles = distinct[np.bincount(local[is_title], minlength=len(distinct)) > 0]
     return Surroundings(
         count=view.count,
         key=index.key[places],
@@ -183,11 +185,11 @@ def surroundings(view: View, asked: Asked, candidates: Candidates) -> Surroundin
         similarity=rounded(sentences @ asked.vector.astype(np.float64)),
         entity=entity,
         entity_owner=owner,
-        local=np.unique(entity, return_inverse=True)[1],
+        local=local,
         is_title=is_title,
         is_named=is_named,
         asked=value_at(asked.entities, entity),
-        names={node: index.name(node) for node in np.unique(entity[is_title]).tolist()},
+        names={node: index.name(node) for node in titles.tolist()},
         rarity=rarity,
         sharpness=np.minimum(rarity / max(float(np.log1p(view.count / 2)), 1.0), 1.0) ** 2,
         word=index.words[slots],

@@ -74,7 +74,7 @@ class Networks:
         itself = said[rows, anchors]
         share = np.exp(4 * (standing[anchors, 0] - standing[anchors, 0].max()))
         share /= share.sum()
-        mean = np.einsum("anm,a->nm", said, share)
+        mean = (share @ said.reshape(len(anchors), -1)).reshape(said.shape[1:])
         mean[anchors] -= itself * share[:, None]
         said[rows, anchors] = SILENT
         strongest = said.max(axis=0)
