@@ -103,7 +103,7 @@ def _gathered(
         holds=holds,
         idf=lexical.idf,
         unknown=lexical.unknown * float(np.log1p(view.count)),
-        beside_dense=np.max([cosines.at(at) for at in beside] * there, axis=0, initial=0.0),
+        beside_dense=np.max(np.where(there, [cosines.at(at) for at in beside], 0.0), axis=0, initial=0.0) + 0.0,
         beside_lexical=np.max(scores[1:] * there, axis=0, initial=0.0),
     )
 

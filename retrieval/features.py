@@ -230,7 +230,7 @@ def first_features(view: View, asked: Asked, candidates: Candidates, around: Sur
     ranked = ("dense", "lexical", "coverage", "walk", "named_walk", "meant_walk", "sentence")
     columns |= {f"{name}_rank": _reciprocal_rank(columns[name]) for name in ranked}
     columns |= {f"{name}_gap": columns[name] - columns[name].max() for name in ("dense", "coverage", "sentence")}
-    return np.stack([columns[name] for name in FIRST], axis=1)
+    return np.stack([columns[name] for name in FIRST], axis=1) + 0.0
 
 
 def question_features(asked: Asked, first: Floats) -> Floats:
@@ -263,7 +263,9 @@ def pair_features(asked: Asked, candidates: Candidates, around: Surroundings, an
     columns["same_document"] = (~elsewhere).astype(np.float64)
     columns["same_title"] = (around.title[anchors][:, None] == around.title[None, :]).astype(np.float64)
     pairs = np.stack([columns[name] for name in SECOND], axis=2)
-    return np.round(pairs, 9, out=pairs)
+    np.round(pairs, 9, out=pairs)
+    pairs += 0.0  # no negative zeros: their sign would tell in which order sums were taken
+    return pairs
 
 
 def rounded(values: NDArray[np.floating[Any]]) -> Floats:
