@@ -181,6 +181,13 @@ class Index(Columns):
         rows: Int64 = self.edges[numbers]
         return rows
 
+    def noted(self, entities: Int64) -> NDArray[np.bool_]:
+        """Whether any chunk, visible or not, says something of the standing or of another name of each entity."""
+        found = np.zeros(len(entities), np.bool_)
+        for run in self.runs:
+            found[run.notable.slots(entities)[0]] = True
+        return found
+
     def chunk_name(self, place: int) -> str:
         """The public id of the chunk at a position."""
         return bytes(self.public_id[place]).decode()

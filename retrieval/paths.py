@@ -12,19 +12,26 @@ from retrieval.view import View
 
 
 def path_to(
-    view: View, asked: Asked, place: int, before: Sequence[int], ids: Mapping[int, str]
+    view: View,
+    asked: Asked,
+    place: int,
+    before: Sequence[int],
+    ids: Mapping[int, str],
+    held: Mapping[int, set[int]] | None = None,
 ) -> tuple[PathStep, ...]:
     """From an entity of the question to the passage at `place`: directly, or through one of the passages ranked before.
 
-    Empty where neither holds: then words or meaning alone brought it up. `ids` are the chunk ids of the places.
+    Empty where neither holds: then words or meaning alone brought it up. `ids` are the chunk ids of the places,
+    `held` their entities (looked up where it is not given).
     """
-    mine = entities_of(view, place)
+    held = held if held is not None else held_by(view, [place, *before])
+    mine = held[place]
     wanted = set(asked.entities.nodes.tolist())
     direct = _rarest(view, mine & wanted)
     if direct is not None:
         return (PathStep(entity=view.index.name(direct)), PathStep(relation="named in", chunk_id=ids[place]))
     for other in before:
-        theirs = entities_of(view, other)
+        theirs = held[other]
         start = _rarest(view, theirs & wanted)
         bridge = _rarest(view, theirs & mine)
         if start is not None and bridge is not None:
@@ -35,6 +42,15 @@ def path_to(
                 PathStep(relation="named in", chunk_id=ids[place]),
             )
     return ()
+
+
+def held_by(view: View, places: Sequence[int]) -> dict[int, set[int]]:
+    """The entities of each of some passages that may be used."""
+    found: dict[int, set[int]] = {place: set() for place in places}
+    owner, entity, _, _ = view.links.entities_in(np.array(places, np.int64))
+    for row, node in zip(owner.tolist(), entity.tolist(), strict=True):
+        found[places[row]].add(node)
+    return found
 
 
 def entities_of(view: View, place: int) -> set[int]:

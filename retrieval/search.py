@@ -20,10 +20,10 @@ from retrieval.dense import DenseIndex
 from retrieval.features import FIRST, SECOND, Candidates
 from retrieval.helpers import Helpers, reordered
 from retrieval.library import Library
-from retrieval.paths import path_to
+from retrieval.paths import held_by, path_to
 from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking
-from retrieval.standing import Standing, standing_of
+from retrieval.standing import Standing, standings_of
 from retrieval.view import View
 from retrieval.why_not import Search, WhyNot, why_not
 
@@ -123,7 +123,7 @@ class Searcher:
         final = time.perf_counter()
         shown = ranking.places[:top_k].tolist()
         stored = self._fetch(view, shown)
-        standings = {place: standing_of(view, place) for place in shown}
+        standings = standings_of(view, shown)
         stored |= self._fetch(view, [standing.place for found in standings.values() for standing in found])
         passages = self._present(view, asked, ranking, shown, stored, explain)
         passages = [
@@ -220,6 +220,7 @@ class Searcher:
     ) -> list[Passage]:
         ids = {place: stored[place][0].chunk_id for place in shown}
         duplicates = _duplicates(view, shown, ids)
+        held = held_by(view, shown)
         found: list[Passage] = []
         for rank, place in enumerate(shown):
             passage, spans = stored[place]
@@ -229,7 +230,7 @@ class Searcher:
                     score=float(ranking.scores[rank]),
                     signals=_signals(ranking, rank) if explain else {},
                     sentences=_sentences(view, place, spans, asked),
-                    path=path_to(view, asked, place, shown[:rank], ids),
+                    path=path_to(view, asked, place, shown[:rank], ids, held),
                     duplicate_of=duplicates[rank],
                 )
             )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from graph.relations import ALIAS, AMENDS, REVOKES, STATUS, SUPERSEDES
 from retrieval.view import View
 
@@ -25,6 +27,13 @@ class Standing:
     place: int
     start: int
     end: int
+
+
+def standings_of(view: View, places: Sequence[int]) -> dict[int, tuple[Standing, ...]]:
+    """What visible chunks say of the standing of the document at each of `places`."""
+    titles = view.index.numbers(view.index.title[np.array(places, np.int64)])
+    noted = view.index.noted(titles)
+    return {place: standing_of(view, place) if some else () for place, some in zip(places, noted.tolist(), strict=True)}
 
 
 def standing_of(view: View, place: int) -> tuple[Standing, ...]:
