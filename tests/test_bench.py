@@ -259,6 +259,7 @@ def test_every_peer_has_pinned_versions() -> None:
         assert all(line.count("==") == 1 and "@" not in line for line in lines)
 
 
+@pytest.mark.slow
 def test_plain_questions_are_made_from_one_half_of_the_passages(models: Path) -> None:
     """The same ones each time, of every kind, and no document in both halves asked for by the same words."""
     with handbook(models, far_apart()) as site:

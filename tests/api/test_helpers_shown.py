@@ -26,6 +26,7 @@ def away(reply: Reply) -> None:
     reply.body(400, "application/json", b'{"error": "no such model"}')
 
 
+@pytest.mark.slow
 def test_at_every_door(tmp_path: Path, models: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(backwards, backwards, away)
     with site_at(tmp_path, models, reranker_base_url=server.url, reranker_model="cross") as site:

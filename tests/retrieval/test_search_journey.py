@@ -235,6 +235,7 @@ with fast_workspace(Path(sys.argv[1])) as made:
 """
 
 
+@pytest.mark.slow
 def test_every_process_ranks_alike(tmp_path: Path) -> None:
     """Byte for byte, whatever the order in which this process's sets and dictionaries hash."""
     fill(tmp_path / "docs", DOCUMENTS)

@@ -73,6 +73,7 @@ def test_records_without_a_title_are_called_by_their_subject(site: FastWorkspace
     assert not any("all my notes" in title for title in titles.values())
 
 
+@pytest.mark.slow
 def test_the_second_hop_is_bound_by_a_subject(site: FastWorkspace) -> None:
     """The director's record is about the name in the film's, though neither has a title or a capital."""
     question = "Where did the director of Crimson Tide Road grow up?"

@@ -122,6 +122,7 @@ def test_the_deadline_holds_against_a_real_model(small_model: str) -> None:
     generator.close()
 
 
+@pytest.mark.slow
 def test_a_real_server_takes_both_dialects_of_reranking() -> None:
     """The model was not made for this, so its scores say nothing; that they come does."""
     texts = ["Paris is the capital of France.", "Bananas are yellow.", "London."]
