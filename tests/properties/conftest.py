@@ -11,6 +11,6 @@ _CALM = {
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-settings.register_profile("quick", max_examples=60, derandomize=True, database=None, **_CALM)
+settings.register_profile("quick", max_examples=42, derandomize=True, database=None, **_CALM)
 settings.register_profile("full", max_examples=500, **_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
