@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from api.assembly import Workspace
 from bench.data import questions
-from bench.multihop import _scores, external_ids
+from bench.multihop import external_ids, scores_of
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import DenseIndex
@@ -79,8 +79,8 @@ def run(workspace: Workspace, name: str) -> list[dict[str, Any]]:
             found.setdefault(way, []).append([names[int(view.index.document_id[place])] for place in places])
     rows = []
     for way, ids in found.items():
-        held = _scores("", asked[1::2], ids[1::2])
-        row = asdict(_scores(way, asked, ids)) | {"held_recall2": held.recall2, "held_recall5": held.recall5}
+        held = scores_of("", asked[1::2], ids[1::2])
+        row = asdict(scores_of(way, asked, ids)) | {"held_recall2": held.recall2, "held_recall5": held.recall5}
         rows.append(row)
     return rows
 

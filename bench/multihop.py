@@ -57,9 +57,9 @@ def run(workspace: Workspace, name: str) -> list[Scores]:
             rows[signal].append([names[int(documents[place])] for place in _alone(ranking, signal)])
     held = [number for number in range(len(asked_all)) if number % 2]
     return [
-        _scores("all questions", asked_all, rows["all"], float(np.median(times))),
-        _scores("held-out half", [asked_all[i] for i in held], [rows["all"][i] for i in held]),
-        *(_scores(f"{signal} alone", asked_all, rows[signal]) for signal in SIGNALS),
+        scores_of("all questions", asked_all, rows["all"], float(np.median(times))),
+        scores_of("held-out half", [asked_all[i] for i in held], [rows["all"][i] for i in held]),
+        *(scores_of(f"{signal} alone", asked_all, rows[signal]) for signal in SIGNALS),
     ]
 
 
@@ -74,7 +74,7 @@ def _alone(ranking: Ranking, signal: str) -> list[int]:
     return places
 
 
-def _scores(name: str, asked: Sequence[Item], found: Sequence[Sequence[str]], milliseconds: float = 0.0) -> Scores:
+def scores_of(name: str, asked: Sequence[Item], found: Sequence[Sequence[str]], milliseconds: float = 0.0) -> Scores:
     def mean(values: Sequence[float]) -> float:
         return round(float(np.mean(values)), 4)
 

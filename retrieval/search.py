@@ -122,14 +122,7 @@ class Searcher:
         ranking, reranked = self._rerank(view, text, ranking)
         final = time.perf_counter()
         shown = ranking.places[:top_k].tolist()
-        stored = self._fetch(view, shown)
-        standings = standings_of(view, shown)
-        stored |= self._fetch(view, [standing.place for found in standings.values() for standing in found])
-        passages = self._present(view, asked, ranking, shown, stored, explain)
-        passages = [
-            replace(passage, notices=tuple(_notice(passage, standing, stored) for standing in standings[place]))
-            for passage, place in zip(passages, shown, strict=True)
-        ]
+        passages = self._read(view, asked, ranking, shown, explain)
         fetched = time.perf_counter()
         timings = {
             "embed": encoded - begin,
@@ -207,6 +200,16 @@ class Searcher:
         return [
             replace(passage, contributions=self._ranker.contributions(known, row) if known else {})
             for passage, row in zip(passages, rows, strict=True)
+        ]
+
+    def _read(self, view: View, asked: Asked, ranking: Ranking, shown: Sequence[int], explain: bool) -> list[Passage]:
+        """The passages that are shown, from the store, with what is said of their standing."""
+        stored = self._fetch(view, shown)
+        standings = standings_of(view, shown)
+        stored |= self._fetch(view, [standing.place for found in standings.values() for standing in found])
+        return [
+            replace(passage, notices=tuple(_notice(passage, standing, stored) for standing in standings[place]))
+            for passage, place in zip(self._present(view, asked, ranking, shown, stored, explain), shown, strict=True)
         ]
 
     def _present(

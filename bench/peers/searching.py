@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.data import Item, questions
 from bench.homes import open_set
-from bench.multihop import _scores
+from bench.multihop import scores_of
 from bench.peers.driver import FLOOR, OURS, Failed, Name, Process, corpus_of, say
 from bench.peers.vectors import shared_vectors
 from bench.peers.venvs import HOMES, model_folder
@@ -112,7 +112,7 @@ class Ground:
     def scores(self, found: Mapping[int, list[str]], numbers: Sequence[int], half: str) -> dict[str, float]:
         """Recall and nDCG over some of the questions; `half` goes before their names."""
         ids = [found[number] for number in numbers]
-        scores = asdict(_scores("", [self.questions[number] for number in numbers], ids))
+        scores = asdict(scores_of("", [self.questions[number] for number in numbers], ids))
         return {f"{half}{measure}": scores[measure] for measure in MEASURES}
 
 
