@@ -18,6 +18,7 @@ from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
 from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
+from kernel.storage.ledger import Ledger
 from kernel.storage.snapshots import Snapshots
 from pipeline.answering import Answering, AnsweringSettings
 from pipeline.extractive import ExtractiveGenerator
@@ -50,7 +51,9 @@ class Workspace:
         url = self.settings.database_url
         folder = self.settings.workspace_folder
         database = Database(
-            url.get_secret_value() if url else f"sqlite:///{folder / 'vouch.db'}", self.settings.workspace
+            url.get_secret_value() if url else f"sqlite:///{folder / 'vouch.db'}",
+            self.settings.ledger_key_file,
+            self.settings.workspace,
         )
         database.migrate()
         return database
@@ -81,6 +84,10 @@ class Workspace:
     @cached_property
     def answers(self) -> Answers:
         return Answers(self.database)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.database)
 
     @cached_property
     def keys(self) -> Keys:
@@ -178,8 +185,10 @@ class Workspace:
     @cached_property
     def answering(self) -> Answering:
         settings = self.settings
-        limits = AnsweringSettings(settings.top_k, settings.context_tokens, settings.max_question_chars)
-        return Answering(self.snapshots, self.searcher, self.generator, self.answers, limits)
+        pinned = AnsweringSettings(
+            settings.top_k, settings.context_tokens, settings.max_question_chars, settings.candidates, settings.search
+        )
+        return Answering(self.snapshots, self.searcher, self.generator, self.answers, pinned)
 
     @cached_property
     def lineage(self) -> LineageReader:
@@ -191,7 +200,7 @@ class Workspace:
 
     @cached_property
     def verifier(self) -> Verifier:
-        return Verifier(self.database, self.answers, self.shelf)
+        return Verifier(self.database, self.ledger, self.shelf)
 
     def parser_pool(self) -> ParserPool:
         """A new pool of parser processes; use it as a context manager."""

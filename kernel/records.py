@@ -459,6 +459,16 @@ class DocumentInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class WithdrawnDocument:
+    """A document that was taken back: `leaf` is the entry of the ledger that says so."""
+
+    id: str
+    path: str
+    leaf: int
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotInfo:
     """A published state of the documents."""
 

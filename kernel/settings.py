@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="postgresql://… to store in PostgreSQL; by default SQLite files in the home folder."),
     ] = None
+    ledger_key: Annotated[
+        Path | None, Field(description="File of the key that signs the ledger; default: in the workspace's folder.")
+    ] = None
     models: Annotated[Path | None, Field(description="Folder of the exported model; default: models in home.")] = None
     threads: Annotated[int, Field(ge=0, le=256, description="Threads of the embedding model; 0: one a core.")] = 0
 
@@ -82,7 +85,7 @@ class Settings(BaseSettings):
     max_body_mb: Annotated[int, Field(ge=1, le=4096, description="Largest HTTP request body.")] = 64
     max_question_chars: Annotated[int, Field(ge=16, le=100_000)] = 4000
 
-    @field_validator("home", "models")
+    @field_validator("home", "models", "ledger_key")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -91,6 +94,11 @@ class Settings(BaseSettings):
     def workspace_folder(self) -> Path:
         """Where this workspace keeps its files."""
         return self.home / "workspaces" / self.workspace
+
+    @property
+    def ledger_key_file(self) -> Path:
+        """Where the key lies that signs this workspace's ledger. Made when the ledger is."""
+        return self.ledger_key or self.workspace_folder / "ledger.key"
 
     @property
     def model_folder(self) -> Path:

@@ -44,6 +44,31 @@ class AnsweringSettings:
     top_k: int
     context_tokens: int
     max_question_chars: int
+    candidates: int
+    search: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Everything that an answer follows from: nothing else is looked up while it is made."""
+
+    question: Question
+    state: LiveState
+    prompt: PromptVersion
+    settings: AnsweringSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """An answer that nobody has seen yet, and what it was made from."""
+
+    pinned: Pinned
+    found: Found
+    evidence: Evidence
+    messages: tuple[Message, ...]
+    generation: Generation
+    grounded: Grounded
+    timings_ms: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,27 +143,32 @@ class Answering:
         with status `failed` and its reason, so that it leaves a record.
         """
         begin = time.perf_counter()
+        return self._record(self.compose(self.pin(question)), begin)
+
+    def pin(self, question: Question) -> Pinned:
+        """What an answer to `question` follows from now. Raises InvalidInput or NotFound."""
         self._guard(question)
-        prompt = find_prompt(question.prompt)
-        state = self._state(question)
-        top_k = question.top_k or self._settings.top_k
-        found = self._searcher.search(question.text, state, question.principal, top_k)
-        evidence = assemble(found, state.snapshot, self._settings.context_tokens)
+        settings = replace(self._settings, top_k=question.top_k or self._settings.top_k)
+        return Pinned(question, self._state(question), find_prompt(question.prompt), settings)
+
+    def compose(self, pinned: Pinned) -> Composed:
+        """The answer that follows from what is pinned. Writes nothing; the same again gives the same again."""
+        begin = time.perf_counter()
+        question, settings = pinned.question, pinned.settings
+        found = self._searcher.search(question.text, pinned.state, question.principal, settings.top_k)
+        evidence = assemble(found, pinned.state.snapshot, settings.context_tokens)
         retrieved = time.perf_counter()
-        messages = render(prompt, question.text, evidence)
-        generation, grounded = self._generate(question, messages, evidence)
+        messages = render(pinned.prompt, question.text, evidence)
+        generation, failed = self._generate(question, messages, evidence)
         generated = time.perf_counter()
-        grounded = grounded or ground(generation, evidence)
+        grounded = failed or ground(generation, evidence)
         timings = {
             "retrieve": round((retrieved - begin) * 1000, 3),
             "generate": round((generated - retrieved) * 1000, 3),
             "ground": _since(generated),
         }
         timings |= {stage: found.timings_ms[stage] for stage in ("decompose", "rerank") if stage in found.timings_ms}
-        body = self._body(question, state, prompt, evidence, generation, grounded, timings)
-        body["retrieval"] |= helpers_json(found)
-        run = self._run(question, evidence, found, messages, generation)
-        return self._record(body, run, question, prompt, evidence, begin)
+        return Composed(pinned, found, evidence, messages, generation, grounded, timings)
 
     def _guard(self, question: Question) -> None:
         text = question.text.strip()
@@ -170,17 +200,10 @@ class Answering:
         except GenerationFailed as error:
             return Generation("", str(error)), Grounded(AnswerStatus.FAILED, str(error), "", 0.0)
 
-    def _body(
-        self,
-        question: Question,
-        state: LiveState,
-        prompt: PromptVersion,
-        evidence: Evidence,
-        generation: Generation,
-        grounded: Grounded,
-        timings: Mapping[str, float],
-    ) -> dict[str, Any]:
+    def body_of(self, composed: Composed) -> dict[str, Any]:
         """The answer as its caller sees it, but for what recording adds."""
+        pinned, grounded, generation = composed.pinned, composed.grounded, composed.generation
+        prompt = pinned.prompt
         usage = {
             "prompt_tokens": generation.prompt_tokens,
             "completion_tokens": generation.completion_tokens,
@@ -190,7 +213,7 @@ class Answering:
             "id": random_id("ans"),
             "status": grounded.status.value,
             "reason": grounded.reason,
-            "question": question.text,
+            "question": pinned.question.text,
             "answer": grounded.answer,
             "confidence": grounded.confidence,
             "sentences": [asdict(sentence) for sentence in grounded.sentences],
@@ -198,75 +221,65 @@ class Answering:
             "conflicts": [asdict(conflict) for conflict in grounded.conflicts],
             "notices": [asdict(notice) for notice in grounded.notices],
             "retrieval": {
-                "snapshot": state.snapshot,
-                "as_of": question.as_of,
-                "candidates": len(evidence.candidates),
-                "used": len(evidence.passages),
+                "snapshot": pinned.state.snapshot,
+                "as_of": pinned.question.as_of,
+                "candidates": len(composed.evidence.candidates),
+                "used": len(composed.evidence.passages),
+                **helpers_json(composed.found),
             },
             "prompt": {"name": prompt.name, "version": prompt.version, "sha256": prompt.sha256, "label": prompt.label},
             "model": asdict(self._generator.info),
             "usage": usage,
-            "timings_ms": dict(timings),
+            "timings_ms": dict(composed.timings_ms),
             "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         }
 
-    def _run(
-        self,
-        question: Question,
-        evidence: Evidence,
-        found: Found,
-        messages: tuple[Message, ...],
-        generation: Generation,
-    ) -> dict[str, Any]:
+    def run_of(self, composed: Composed) -> dict[str, Any]:
         """What the answer stood on: enough to rebuild it, and to show whether it can be."""
-        principal = question.principal
+        pinned, found, evidence = composed.pinned, composed.found, composed.evidence
+        principal = pinned.question.principal
         groups = None if principal.groups is None else sorted(principal.groups)
         return {
             "principal": {"id": principal.id, "role": principal.role.value, "groups": groups},
-            "settings": asdict(self._settings) | {"top_k": question.top_k or self._settings.top_k},
+            "access_version": pinned.state.access_version,
+            "settings": asdict(pinned.settings),
             "method": self._searcher.method,
             **({"reranker": asdict(found.reranker)} if found.reranker else {}),
             **({"decomposer": asdict(found.decomposer)} if found.decomposer else {}),
             "entities": list(found.entities),
             "candidates": [list(pair) for pair in evidence.candidates],
-            "context": [
-                {
-                    "chunk_id": passage.chunk_id,
-                    "document_id": passage.document_id,
-                    "revision": passage.revision,
-                    "start": passage.start,
-                    "end": passage.end,
-                    "score": passage.score,
-                    "text_sha256": sha256(passage.text),
-                    "path": [step_json(step) for step in passage.path],
-                }
-                for passage in evidence.passages
-            ],
+            "context": [_context_json(passage) for passage in evidence.passages],
             "facts": [asdict(fact) for fact in evidence.facts],
-            "messages": [asdict(message) for message in messages],
-            "reply": generation.text,
+            "messages": [asdict(message) for message in composed.messages],
+            "reply": composed.generation.text,
         }
 
-    def _record(
-        self,
-        body: dict[str, Any],
-        run: dict[str, Any],
-        question: Question,
-        prompt: PromptVersion,
-        evidence: Evidence,
-        begin: float,
-    ) -> dict[str, Any]:
+    def _record(self, composed: Composed, begin: float) -> dict[str, Any]:
+        body, run = self.body_of(composed), self.run_of(composed)
         cited = {citation["chunk_id"] for citation in body["citations"]}
         recording = time.perf_counter()
         index, leaf = self._answers.record(
             body,
             run,
-            principal=question.principal,
-            prompt=prompt,
-            evidence=[(passage.chunk_id, passage.chunk_id in cited) for passage in evidence.passages],
+            principal=composed.pinned.question.principal,
+            prompt=composed.pinned.prompt,
+            evidence=[(passage.chunk_id, passage.chunk_id in cited) for passage in composed.evidence.passages],
         )
         timings = body["timings_ms"] | {"record": _since(recording), "total": _since(begin)}
         return body | {"timings_ms": timings, "ledger": {"index": index, "leaf_sha256": leaf}}
+
+
+def _context_json(passage: Passage) -> dict[str, Any]:
+    return {
+        "chunk_id": passage.chunk_id,
+        "document_id": passage.document_id,
+        "revision": passage.revision,
+        "start": passage.start,
+        "end": passage.end,
+        "score": passage.score,
+        "text_sha256": sha256(passage.text),
+        "path": [step_json(step) for step in passage.path],
+    }
 
 
 def helpers_json(found: Found | Retrieved) -> dict[str, Any]:

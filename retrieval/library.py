@@ -53,7 +53,7 @@ class Library:
         return "exact" if self._exact else "auto"
 
     def view(self, state: LiveState, principal: Principal) -> tuple[View, DenseIndex]:
-        """What `principal` sees of `state.snapshot`, under the access rules as they are now."""
+        """What `principal` sees of `state.snapshot`, under `state`'s version of the access rules."""
         opened = self.reach(state.last_chunk)
         key = (state.snapshot, state.access_version, principal.groups, id(opened))
         with self._lock:
@@ -62,7 +62,7 @@ class Library:
                 self._views.move_to_end(key)
                 return known[1], opened.dense
             base = next((view for old, (_, view) in reversed(self._views.items()) if old[2] == principal.groups), None)
-        visible = np.array(self._snapshots.visible_revisions(state.snapshot, principal), np.int64)
+        visible = np.array(self._snapshots.visible_revisions(state.snapshot, principal, state.access_version), np.int64)
         view = view_of(opened.index, visible, base)
         with self._lock:
             self._views[key] = (opened, view)

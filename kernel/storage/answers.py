@@ -1,4 +1,8 @@
-"""Records of answers: written whole before anyone sees the answer, and never changed."""
+"""Records of answers: written whole before anyone sees the answer, and never changed.
+
+An answer is a leaf of the ledger. What was asked, said and shown is the leaf's payload; the row here holds facts to
+find it by.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, select
 
 from kernel.errors import NotFound
-from kernel.ids import sha256
 from kernel.records import Principal, PromptVersion, Role
 from kernel.storage.database import Database
-from kernel.storage.rows import dumps, insert_new, now, stream
-from kernel.storage.schema import answer, answer_evidence, chunk, document, prompt_version, revision, source
+from kernel.storage.ledger import append
+from kernel.storage.rows import dumps, insert_new, now, parts, stream
+from kernel.storage.schema import (
+    answer,
+    answer_evidence,
+    chunk,
+    document,
+    ledger_leaf,
+    ledger_payload,
+    prompt_version,
+    revision,
+    source,
+)
+
+ANSWER = "answer"
+"""The kind of an answer's leaf."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRecord:
-    """A stored answer: `body` as its caller saw it, `run` all that it stood on, both JSON objects."""
+    """A stored answer: `body` as its caller saw it, `run` all that it stood on, both JSON objects; `principal` asked.
+
+    Where the payload was erased, `erased` is true, and `body` holds only facts that name nobody.
+    """
 
     id: str
+    number: int
+    principal: str
     body: Mapping[str, Any]
     run: Mapping[str, Any]
     leaf_sha256: str
-
-
-def leaf_hash(body: str, run: str) -> str:
-    """The hash that binds a record: over the exact stored bytes of its two halves (RFC 9162's leaf prefix)."""
-    return sha256(b"\x00" + sha256(body).encode() + sha256(run).encode())
+    erased: bool = False
 
 
 class Answers:
@@ -46,38 +64,35 @@ class Answers:
         principal: Principal,
         prompt: PromptVersion,
         evidence: Sequence[tuple[str, bool]],
+        then: Any = None,
     ) -> tuple[int, str]:
-        """Store an answer and what it stood on, durably, in one transaction; its index and leaf hash.
+        """Store an answer and what it stood on, durably, in one transaction; its index in the ledger and leaf hash.
 
         `body` is stored without its `ledger` member, which follows from what is returned here. `evidence` holds
-        the context's chunk ids in order, and whether each was cited.
+        the context's chunk ids in order, and whether each was cited. `then`, where given, is called with the
+        connection and the index before the transaction ends: what must be stored with the answer or not at all.
         """
-        body_text, run_text = dumps(body), dumps(run)
-        leaf = leaf_hash(body_text, run_text)
         with self._database.write() as connection:
-            _keep_prompt(connection, prompt)
-            values = {
-                "id": body["id"],
-                "principal": principal.id,
-                "status": body["status"],
-                "question": body["question"],
-                "snapshot": body["retrieval"]["snapshot"],
-                "prompt_sha256": prompt.sha256,
-                "confidence": body["confidence"],
-                "body": body_text,
-                "run": run_text,
-                "leaf_sha256": leaf,
-                "created_at": body["created_at"],
-            }
-            last = connection.execute(select(func.max(answer.c.number))).scalar()
-            number = 0 if last is None else last + 1
-            connection.execute(answer.insert(), values | {"number": number})
-            _keep_evidence(connection, number, evidence)
-        return number, leaf
+            self._keep_prompt(connection, prompt)
+            row = answer_row(body, run)
+            leaf = append(
+                self._database,
+                connection,
+                ANSWER,
+                str(body["id"]),
+                answer_facts(row),
+                answer_payload(body, run),
+                str(body["created_at"]),
+            )
+            connection.execute(answer.insert(), row | {"number": leaf.number, "principal": principal.id})
+            _keep_evidence(connection, leaf.number, evidence)
+            if then is not None:
+                then(connection, leaf.number)
+        return leaf.number, leaf.sha256
 
     def get(self, answer_id: str, principal: Principal) -> AnswerRecord:
         """One answer. Raises NotFound where there is none, or none that `principal` may read."""
-        query = select(answer).where(answer.c.id == answer_id)
+        query = _records().where(answer.c.id == answer_id)
         with self._database.read() as connection:
             row = connection.execute(_readable(query, principal)).first()
         if row is None:
@@ -86,16 +101,39 @@ class Answers:
 
     def items(self, principal: Principal, *, limit: int, before: int | None = None) -> list[tuple[int, AnswerRecord]]:
         """Answers that `principal` may read with their index, newest first, those before index `before`."""
-        query = _readable(select(answer), principal)
+        query = _readable(_records(), principal)
         if before is not None:
             query = query.where(answer.c.number < before)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(answer.c.number.desc()).limit(limit)).all()
         return [(row.number, _record(row)) for row in rows]
 
+    def records(self, numbers: Sequence[int] | None = None) -> Iterator[AnswerRecord]:
+        """Answers in order of index, those of the given indexes or all."""
+        query = _records().order_by(answer.c.number)
+        if numbers is None:
+            yield from map(_record, stream(self._database, query, 200))
+            return
+        for some in parts(sorted(numbers), 200):
+            with self._database.read() as connection:
+                yield from [_record(row) for row in connection.execute(query.where(answer.c.number.in_(some)))]
+
     def rows(self) -> Iterator[Any]:
-        """Every stored row, in order of index, for verification."""
+        """Every row of facts, in order of index, for verification."""
         yield from stream(self._database, select(answer).order_by(answer.c.number), 500)
+
+    def evidence(self) -> Iterator[tuple[int, list[tuple[int, int, bool]]]]:
+        """Of each answer that had passages, by index: `(chunk row, revision row, cited)` of each in order."""
+        query = select(answer_evidence).order_by(answer_evidence.c.answer_number, answer_evidence.c.position)
+        number, found = -1, list[tuple[int, int, bool]]()
+        for row in stream(self._database, query, 1000):
+            if row.answer_number != number and found:
+                yield number, found
+                found = []
+            number = row.answer_number
+            found.append((row.chunk_id, row.revision_id, row.cited))
+        if found:
+            yield number, found
 
     def chain(self, chunk_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Of each chunk: its revision, document and source, as lineage shows them."""
@@ -122,29 +160,103 @@ class Answers:
         with self._database.read() as connection:
             return {row.chunk: dict(row._mapping) for row in connection.execute(query)}
 
+    def _keep_prompt(self, connection: Connection, prompt: PromptVersion) -> None:
+        """A template's first use is an entry of the ledger: from then on it is live."""
+        known = select(prompt_version.c.sha256).where(prompt_version.c.sha256 == prompt.sha256)
+        if connection.execute(known).first() is not None:
+            return
+        row = {"sha256": prompt.sha256, "name": prompt.name, "version": prompt.version}
+        insert_new(connection, prompt_version, [row | {"template": prompt.template, "created_at": now()}])
+        append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row)
+
+
+def answer_payload(body: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """What an answer's leaf commits to."""
+    return dumps({"body": body, "run": run})
+
+
+def answer_row(body: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of an answer as its row keeps them, taken from its record; but for its index."""
+    model = body.get("model", {})
+    return {
+        "id": body["id"],
+        "principal": run["principal"]["id"],
+        "status": body["status"],
+        "snapshot": body["retrieval"]["snapshot"],
+        "prompt_sha256": body["prompt"]["sha256"],
+        "policy_sha256": body.get("policy", {}).get("sha256", ""),
+        "model": f"{model.get('provider', '')}/{model.get('name', '')}",
+        "confidence": body["confidence"],
+        "created_at": body["created_at"],
+    }
+
+
+def answer_facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer's leaf says openly: nothing that names a person."""
+    kept = ("status", "snapshot", "prompt_sha256", "policy_sha256", "model", "confidence")
+    return {name: row[name] for name in kept}
+
+
+def _records() -> Select[Any]:
+    return (
+        select(answer, ledger_leaf.c.sha256.label("leaf_sha256"), ledger_payload.c.payload)
+        .join(ledger_leaf, ledger_leaf.c.number == answer.c.number)
+        .outerjoin(ledger_payload, ledger_payload.c.number == answer.c.number)
+    )
+
 
 def _readable(query: Any, principal: Principal) -> Any:
     return query if principal.role != Role.APP else query.where(answer.c.principal == principal.id)
 
 
 def _record(row: Any) -> AnswerRecord:
-    body = json.loads(row.body)
-    body["ledger"] = {"index": row.number, "leaf_sha256": row.leaf_sha256}
-    return AnswerRecord(row.id, body, json.loads(row.run), row.leaf_sha256)
+    ledger = {"index": row.number, "leaf_sha256": row.leaf_sha256}
+    if row.payload is None:
+        return AnswerRecord(
+            row.id, row.number, row.principal, _remains(row) | {"ledger": ledger}, {}, row.leaf_sha256, True
+        )
+    record = json.loads(row.payload)
+    return AnswerRecord(
+        row.id, row.number, row.principal, record["body"] | {"ledger": ledger}, record["run"], row.leaf_sha256
+    )
 
 
-def _keep_prompt(connection: Connection, prompt: PromptVersion) -> None:
-    row = {"sha256": prompt.sha256, "name": prompt.name, "version": prompt.version, "template": prompt.template}
-    insert_new(connection, prompt_version, [row | {"created_at": now()}])
+def _remains(row: Any) -> dict[str, Any]:
+    """What is left to show of an answer whose payload was erased."""
+    return {
+        "id": row.id,
+        "status": "erased",
+        "reason": "What was asked and answered was erased.",
+        "question": "",
+        "answer": "",
+        "confidence": row.confidence,
+        "sentences": [],
+        "citations": [],
+        "conflicts": [],
+        "notices": [],
+        "retrieval": {"snapshot": row.snapshot, "as_of": None, "candidates": 0, "used": 0},
+        "prompt": {"name": "", "version": 0, "sha256": row.prompt_sha256, "label": ""},
+        "model": {"provider": row.model.partition("/")[0], "name": row.model.partition("/")[2], "parameters": {}},
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "cost": None},
+        "timings_ms": {},
+        "created_at": row.created_at,
+    }
 
 
 def _keep_evidence(connection: Connection, number: int, evidence: Sequence[tuple[str, bool]]) -> None:
     if not evidence:
         return
-    query = select(chunk.c.public_id, chunk.c.id).where(chunk.c.public_id.in_([chunk_id for chunk_id, _ in evidence]))
-    rows: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    query = select(chunk.c.public_id, chunk.c.id, chunk.c.revision_id)
+    query = query.where(chunk.c.public_id.in_([chunk_id for chunk_id, _ in evidence]))
+    rows = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
     values = [
-        {"answer_number": number, "position": position, "chunk_id": rows[chunk_id], "cited": cited}
+        {
+            "answer_number": number,
+            "position": position,
+            "chunk_id": rows[chunk_id][0],
+            "revision_id": rows[chunk_id][1],
+            "cited": cited,
+        }
         for position, (chunk_id, cited) in enumerate(evidence)
     ]
     connection.execute(answer_evidence.insert(), values)

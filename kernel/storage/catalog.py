@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, func, or_, select, update
 
 from kernel.errors import NotFound
 from kernel.ids import derived_id, sha256
@@ -21,8 +21,9 @@ from kernel.records import (
     StoredChunk,
     StoredRevision,
 )
+from kernel.storage.access import groups_of, initial_groups, may_see, put_groups, withdrawn
 from kernel.storage.database import Database
-from kernel.storage.rows import chunk_digest, dumps, groups_of, insert_new, now, parts, seen_by
+from kernel.storage.rows import chunk_digest, dumps, insert_new, now, parts, revision_digests, seen_by
 from kernel.storage.schema import (
     chunk,
     document,
@@ -30,14 +31,11 @@ from kernel.storage.schema import (
     mention,
     relation,
     revision,
-    revision_group,
     revision_text,
     setting,
     source,
     visibility,
 )
-
-ACCESS_VERSION = "access_version"
 
 
 class Catalog:
@@ -119,6 +117,7 @@ class Catalog:
             learnt = self._learn_entities(connection, revisions)
             entities = ChainMap(learnt, self._entity_ids)
             stored = [self._stage_one(connection, (source_id, name), recipe, made, entities) for made in revisions]
+            seal_revisions(connection, stored)
         self._entity_ids.update(learnt)
         return stored
 
@@ -157,11 +156,12 @@ class Catalog:
             "reason": made.reason,
             "length": len(made.text),
             "details": dumps(made.details),
+            "sha256": "",
             "created_at": now(),
         }
         revision_id = int(connection.execute(revision.insert().returning(revision.c.id), values).scalar_one())
         connection.execute(revision_text.insert(), {"revision_id": revision_id, "text": made.text})
-        _put_groups(connection, {revision_id: made.groups})
+        initial_groups(connection, revision_id, made.groups)
         stem = (public_id, made.content_sha256, recipe)
         self._stage_chunks(connection, revision_id, stem, made.chunks, entities)
         return revision_id
@@ -233,15 +233,13 @@ class Catalog:
             for some in parts(list(groups)):
                 query = select(revision.c.id, revision.c.document_id).where(revision.c.document_id.in_(some))
                 wanted.update({row[0]: groups[row[1]] for row in connection.execute(query)})
-            if _put_groups(connection, wanted):
-                bump_access(connection)
+            put_groups(self._database, connection, wanted)
 
     def set_revision_groups(self, groups: Mapping[int, tuple[str, ...] | None]) -> None:
         """Set who may see each revision (by row id; None: everyone), from the next request on."""
         if groups:
             with self._database.write() as connection:
-                if _put_groups(connection, groups):
-                    bump_access(connection)
+                put_groups(self._database, connection, groups)
 
     def documents(
         self,
@@ -314,37 +312,11 @@ class Catalog:
             return value
 
 
-def may_see(principal: Principal) -> ColumnElement[bool] | None:
-    """The rule of access as a condition on `revision`; None where the principal sees everything.
-
-    A revision that failed has no text that could say who may know of it, so only those see it who see everything.
-    """
-    if principal.groups is None:
-        return None
-    mine = revision_group.c.revision_id == revision.c.id
-    public = ~exists().where(mine)
-    ours = exists().where(and_(mine, revision_group.c.name.in_(sorted(principal.groups))))
-    return and_(revision.c.status == "ok", or_(public, ours) if principal.groups else public)
-
-
-def _put_groups(connection: Connection, groups: Mapping[int, tuple[str, ...] | None]) -> bool:
-    """Bring the groups of revisions to what is wanted; whether that changed any."""
-    wanted = {revision_id: tuple(sorted(set(names or ()))) for revision_id, names in groups.items()}
-    known = groups_of(connection, list(wanted))
-    changed = [revision_id for revision_id, names in wanted.items() if names != known.get(revision_id, ())]
-    for some in parts(changed):
-        connection.execute(delete(revision_group).where(revision_group.c.revision_id.in_(some)))
-    rows = [{"revision_id": changed_id, "name": name} for changed_id in changed for name in wanted[changed_id]]
-    if rows:
-        connection.execute(revision_group.insert(), rows)
-    return bool(changed)
-
-
-def bump_access(connection: Connection) -> None:
-    """Note that access rules changed, so that every cached view is made anew."""
-    insert_new(connection, setting, [{"name": ACCESS_VERSION, "value": "0"}])
-    current = connection.execute(select(setting.c.value).where(setting.c.name == ACCESS_VERSION)).scalar_one()
-    connection.execute(update(setting).where(setting.c.name == ACCESS_VERSION).values(value=str(int(current) + 1)))
+def seal_revisions(connection: Connection, revision_ids: Sequence[int]) -> None:
+    """Store what binds each revision to all that was stored with it."""
+    digests = revision_digests(connection, revision_ids)
+    for revision_id, digest in digests.items():
+        connection.execute(update(revision).where(revision.c.id == revision_id).values(sha256=digest))
 
 
 def _chunk_values(made: StoredChunk) -> dict[str, Any]:
@@ -385,7 +357,7 @@ def _document_query(snapshot: int, principal: Principal) -> Select[Any]:
         .join(source, source.c.id == document.c.source_id)
         .join(revision, revision.c.document_id == document.c.id)
         .join(visibility, visibility.c.revision_id == revision.c.id)
-        .where(seen_by(snapshot))
+        .where(seen_by(snapshot), ~withdrawn())
     )
     rule = may_see(principal)
     return query if rule is None else query.where(rule)

@@ -10,7 +10,16 @@ from sqlalchemy import Column, Connection, func, or_, select, text
 from kernel.records import Fault
 from kernel.storage.database import Database
 from kernel.storage.rows import chunk_digest, stream
-from kernel.storage.schema import chunk, publication, revision, revision_text, snapshot, visibility
+from kernel.storage.schema import (
+    chunk,
+    erased_leaf,
+    erased_revision,
+    publication,
+    revision,
+    revision_text,
+    snapshot,
+    visibility,
+)
 
 
 def structure_faults(database: Database) -> Iterator[Fault]:
@@ -92,6 +101,7 @@ def stored_texts(database: Database) -> Iterator[tuple[int, str, str]]:
     query = select(revision.c.id, revision_text.c.text, revision.c.text_sha256).outerjoin(
         revision_text, revision_text.c.revision_id == revision.c.id
     )
+    query = query.where(revision.c.id.not_in(select(erased_revision.c.revision_id)))
     for row in stream(database, query.order_by(revision.c.id), 100):
         yield row[0], row[1] or "", row[2]
 
@@ -101,3 +111,9 @@ def stored_chunks(database: Database) -> Iterator[tuple[int, str, int, int, str]
     query = select(chunk.c.revision_id, chunk.c.public_id, chunk.c.start, chunk.c.end, chunk.c.text)
     for row in stream(database, query.order_by(chunk.c.revision_id, chunk.c.id), 1000):
         yield row[0], row[1], row[2], row[3], row[4]
+
+
+def erased_entries(database: Database) -> set[int]:
+    """Numbers of the ledger's entries whose payload was erased."""
+    with database.read() as connection:
+        return set(connection.execute(select(erased_leaf.c.number)).scalars())

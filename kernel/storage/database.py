@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from kernel.errors import InvalidInput, Unavailable
+from kernel.merkle import Frontier
+from kernel.notes import Signer
 
 BUSY_SECONDS = 60
 WRITER_LOCK = 0x766F756368
@@ -26,13 +29,16 @@ WRITER_LOCK = 0x766F756368
 
 class Database:
     """Connections to one workspace. `url` is `sqlite:///FILE` or `postgresql://…`; `workspace` is its schema there.
+    `key_file` holds the key that signs the workspace's ledger; it is made with the ledger.
 
     Raises InvalidInput for another kind of URL, and Unavailable where the database cannot be reached.
     """
 
-    def __init__(self, url: str, workspace: str = "default") -> None:
+    def __init__(self, url: str, key_file: Path, workspace: str = "default") -> None:
         self.url = make_url(url)
         self.schema = f"vouch_{workspace}"
+        self.signer = Signer(key_file, f"vouch-{workspace}")
+        self.ledger_edge: tuple[str, Frontier] | None = None
         if self.url.get_backend_name() == "sqlite":
             self.engine = _sqlite_engine(self.url)
         elif self.url.get_backend_name() == "postgresql":
@@ -64,6 +70,7 @@ class Database:
         """The one writing transaction at a time: committed, durably, when the block ends; undone if it raises."""
         try:
             with self.engine.connect() as connection:
+                connection.info.pop("after", None)
                 if self.is_sqlite:
                     connection.info["write"] = True
                 else:
@@ -75,8 +82,26 @@ class Database:
                             {"lock": WRITER_LOCK % 2**31, "schema": self.schema},
                         )
                     yield connection
+                for call in connection.info.pop("after", {}).values():
+                    call()
         except OperationalError as error:
             raise Unavailable(f"the database cannot be written: {_words(error)}") from error
+
+    @staticmethod
+    def after_commit(connection: Connection, name: str, call: Callable[[], None]) -> None:
+        """Have `call` made once the writing transaction of `connection` is durable; the last one of a name counts."""
+        connection.info.setdefault("after", {})[name] = call
+
+    @property
+    def head_file(self) -> Path:
+        """Where the newest signed checkpoint is kept beside the database, so that a truncated ledger shows."""
+        return self.signer.path.with_name("ledger.checkpoint")
+
+    def keep_head(self, note: str) -> None:
+        """Put a signed checkpoint into the head file, whole."""
+        draft = self.head_file.with_name(f".{self.head_file.name}.{secrets.token_hex(4)}")
+        draft.write_text(note, encoding="utf-8")
+        draft.replace(self.head_file)
 
     def migrate(self) -> None:
         """Bring the schema up to this program's version; does nothing where it is there already."""
@@ -92,6 +117,7 @@ class Database:
             return
         with self.write() as connection:
             config.attributes["connection"] = connection
+            config.attributes["database"] = self
             command.upgrade(config, "head")
 
     def about(self) -> dict[str, str]:

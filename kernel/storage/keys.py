@@ -13,8 +13,12 @@ from kernel.errors import Conflict, NotFound, Unauthenticated
 from kernel.ids import random_id, secret_key, sha256
 from kernel.records import KeyInfo, Principal, Role
 from kernel.storage.database import Database
+from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, insert_new, now
 from kernel.storage.schema import api_key, idempotency
+
+KEY_FACTS = ("name", "sha256", "role", "all_groups", "groups", "expires_at")
+"""What a key was made with, as the ledger keeps it."""
 
 
 class Keys:
@@ -40,6 +44,9 @@ class Keys:
         }
         with self._database.write() as connection:
             connection.execute(api_key.insert(), values)
+            facts = {"role": role.value, "all_groups": groups is None}
+            payload = {name: values[name] for name in KEY_FACTS}
+            append(self._database, connection, "key.created", key_id, facts, dumps(payload), str(values["created_at"]))
         return self._get(key_id), secret
 
     def authenticate(self, secret: str) -> Principal:
@@ -53,9 +60,10 @@ class Keys:
     def revoke(self, key_id: str) -> KeyInfo:
         """End a key at once. Raises NotFound where there is none of that id."""
         with self._database.write() as connection:
-            connection.execute(
-                update(api_key).where(api_key.c.id == key_id, api_key.c.revoked_at.is_(None)).values(revoked_at=now())
-            )
+            moment = now()
+            held = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
+            if connection.execute(update(api_key).where(held).values(revoked_at=moment)).rowcount:
+                append(self._database, connection, "key.revoked", key_id, {}, at=moment)
         return self._get(key_id)
 
     def items(self) -> list[KeyInfo]:

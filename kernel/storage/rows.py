@@ -12,7 +12,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from kernel.ids import sha256
 from kernel.storage.database import Database
-from kernel.storage.schema import revision_group, visibility
+from kernel.storage.schema import (
+    chunk,
+    document,
+    entity,
+    mention,
+    relation,
+    revision,
+    revision_group,
+    visibility,
+)
 
 T = TypeVar("T")
 
@@ -46,21 +55,81 @@ def seen_by(snapshot: int) -> ColumnElement[bool]:
     return (visibility.c.born <= snapshot) & or_(visibility.c.died.is_(None), visibility.c.died > snapshot)
 
 
-def groups_of(connection: Connection, revision_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """The groups of each revision that has any."""
-    found: dict[int, list[str]] = {}
-    for some in parts(revision_ids):
-        query = select(revision_group).where(revision_group.c.revision_id.in_(some))
-        for revision_id, name in connection.execute(query):
-            found.setdefault(revision_id, []).append(name)
-    return {revision_id: tuple(sorted(names)) for revision_id, names in found.items()}
-
-
 def chunk_digest(values: Mapping[str, Any]) -> str:
     """What a chunk's row says besides its text, which its revision vouches for: SHA-256 over a hash of each part."""
     plain = dumps([values[name] for name in ("ordinal", "start", "end", "page", "heading")])
     packed = [sha256(values[name]) for name in ("sentences", "vector", "sentence_vectors", "signature")]
     return sha256("".join([sha256(plain), *packed]))
+
+
+REVISION_FACTS = (
+    "number",
+    "content_sha256",
+    "text_sha256",
+    "recipe",
+    "media_type",
+    "title",
+    "uri",
+    "status",
+    "reason",
+    "length",
+    "details",
+    "created_at",
+)
+
+
+def revision_digests(connection: Connection, revision_ids: Sequence[int]) -> dict[int, str]:
+    """Of each revision, a hash over all that was stored with it, as the rows say it now: what a snapshot's entry in
+    the ledger binds. Covers its facts, first groups, chunks with their vectors, mentions and relations.
+    """
+    digests: dict[int, str] = {}
+    for some in parts(revision_ids, 200):
+        lines: dict[int, list[str]] = {}
+        query = select(revision, document.c.public_id, document.c.path, document.c.external_id).join(
+            document, document.c.id == revision.c.document_id
+        )
+        for row in connection.execute(query.where(revision.c.id.in_(some))):
+            values = [row.public_id, row.path, row.external_id, *(row._mapping[name] for name in REVISION_FACTS)]
+            lines[row.id] = [dumps(values)]
+        for part in _revision_parts(some):
+            for revision_id, *values in connection.execute(part):
+                lines[revision_id].append(dumps(values))
+        digests.update({revision_id: sha256("\n".join(found)) for revision_id, found in lines.items()})
+    return digests
+
+
+def _revision_parts(revision_ids: Sequence[int]) -> tuple[Select[Any], ...]:
+    """What belongs to revisions, each a query of the revision's id and values, in a fixed order."""
+    named = entity.alias()
+    mine = chunk.c.revision_id.in_(revision_ids)
+    group = revision_group.c
+    return (
+        select(group.revision_id, group.name)
+        .where(group.revision_id.in_(revision_ids), group.born == 0)
+        .order_by(group.revision_id, group.name),
+        select(chunk.c.revision_id, chunk.c.public_id, chunk.c.tokens, chunk.c.sha256)
+        .where(mine)
+        .order_by(chunk.c.revision_id, chunk.c.ordinal),
+        select(chunk.c.revision_id, chunk.c.ordinal, mention.c.start, mention.c.end, mention.c.kind, entity.c.key)
+        .join(mention, mention.c.chunk_id == chunk.c.id)
+        .join(entity, entity.c.id == mention.c.entity_id)
+        .where(mine)
+        .order_by(chunk.c.revision_id, chunk.c.ordinal, mention.c.start, mention.c.end, entity.c.id),
+        select(
+            chunk.c.revision_id,
+            chunk.c.ordinal,
+            entity.c.key,
+            relation.c.predicate,
+            named.c.key,
+            relation.c.start,
+            relation.c.end,
+        )
+        .join(relation, relation.c.chunk_id == chunk.c.id)
+        .join(entity, entity.c.id == relation.c.subject_id)
+        .join(named, named.c.id == relation.c.object_id)
+        .where(mine)
+        .order_by(chunk.c.revision_id, relation.c.id),
+    )
 
 
 def dumps(value: object) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -87,10 +88,12 @@ revision = Table(
     Column("reason", Text),
     Column("length", Integer, nullable=False),
     Column("details", Text, nullable=False),
+    Column("sha256", String(64), nullable=False, server_default=text("''")),
     _when(),
     UniqueConstraint("document_id", "number"),
     UniqueConstraint("document_id", "content_sha256", "recipe", name="uq_revision_content"),
-    comment="One state of a document. Immutable. `recipe` names the parser, chunker and model that made its chunks.",
+    comment="One state of a document. Immutable. `recipe` names the parser, chunker and model that made its chunks; "
+    "`sha256` covers all that was stored with it. Status `erased`: its text and names are gone.",
 )
 
 revision_group = Table(
@@ -98,7 +101,19 @@ revision_group = Table(
     metadata,
     Column("revision_id", ForeignKey("revision.id"), primary_key=True),
     Column("name", Text, primary_key=True),
-    comment="Who may see a revision. One without rows here is visible to everyone in the workspace.",
+    Column("born", Integer, primary_key=True),
+    Column("died", Integer),
+    comment="Who may see a revision, in versions `born <= v < died` of the access rules (0: as it came). One without "
+    "rows here is visible to everyone in the workspace.",
+)
+
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("document_id", ForeignKey("document.id"), primary_key=True),
+    Column("born", Integer, primary_key=True),
+    Column("died", Integer),
+    comment="Documents that nobody sees, in no snapshot, in versions `born <= v < died` of the access rules.",
 )
 
 revision_text = Table(
@@ -248,30 +263,163 @@ prompt_version = Table(
     comment="Every prompt template that an answer was made with, by hash.",
 )
 
+policy_version = Table(
+    "policy_version",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("text", Text, nullable=False),
+    Column("author", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    _when(),
+    comment="Versions of the workspace's policy. Immutable.",
+)
+
+policy_release = Table(
+    "policy_release",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("policy", ForeignKey("policy_version.number"), nullable=False),
+    _when(),
+    comment="Every move of the pointer to the policy in force; the last row is the one.",
+)
+
+ledger_leaf = Table(
+    "ledger_leaf",
+    metadata,
+    Column("number", Key, primary_key=True, autoincrement=False),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("leaf", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    _when(),
+    comment="The leaves of the workspace's Merkle tree (RFC 9162): canonical JSON of facts and a salted commitment. "
+    "`signature` is over the checkpoint of the tree that ends with the leaf.",
+)
+Index("ix_ledger_leaf_kind", ledger_leaf.c.kind, ledger_leaf.c.number)
+Index("ix_ledger_leaf_subject", ledger_leaf.c.subject)
+
+ledger_payload = Table(
+    "ledger_payload",
+    metadata,
+    Column("number", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("payload", Text, nullable=False),
+    comment="What a leaf commits to. A row may be erased; the leaf, and every proof, stays.",
+)
+
+ledger_node = Table(
+    "ledger_node",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("position", Key, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False),
+    comment="Roots of the perfect subtrees of two leaves and more: what proofs are made of. Derived from the leaves.",
+)
+
 answer = Table(
     "answer",
     metadata,
-    Column("number", Key, primary_key=True),
+    Column("number", ForeignKey("ledger_leaf.number"), primary_key=True, autoincrement=False),
     Column("id", String(40), nullable=False, unique=True),
     Column("principal", String(40), nullable=False, index=True),
     Column("status", String(16), nullable=False),
-    Column("question", Text, nullable=False),
     Column("snapshot", Integer, nullable=False),
     Column("prompt_sha256", String(64), nullable=False),
+    Column("policy_sha256", String(64), nullable=False),
+    Column("model", Text, nullable=False),
     Column("confidence", Float, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("run", Text, nullable=False),
-    Column("leaf_sha256", String(64), nullable=False),
     _when(),
-    comment="The record of an answer: `body` as the caller saw it, `run` what it stood on. The leaf hashes both.",
+    comment="Facts of an answer, to find it by. Its text and all that it stood on is the payload of its leaf. "
+    "`principal` is empty once that was erased.",
 )
+Index("ix_answer_created_at", answer.c.created_at)
+Index("ix_answer_prompt_sha256", answer.c.prompt_sha256, answer.c.number)
 
 answer_evidence = Table(
     "answer_evidence",
     metadata,
     Column("answer_number", ForeignKey("answer.number"), primary_key=True),
     Column("position", Integer, primary_key=True),
-    Column("chunk_id", ForeignKey("chunk.id"), nullable=False, index=True),
+    Column("chunk_id", Key, nullable=False),
+    Column("revision_id", ForeignKey("revision.id"), nullable=False),
     Column("cited", Boolean, nullable=False),
-    comment="The passages that an answer's context held, in order, for looking up what depends on a document.",
+    comment="The passages that an answer's context held, in order, for looking up what depends on a document. "
+    "`chunk_id` outlives the chunk where that was erased.",
+)
+Index("ix_answer_evidence_chunk_id", answer_evidence.c.chunk_id, answer_evidence.c.answer_number)
+Index("ix_answer_evidence_revision_id", answer_evidence.c.revision_id, answer_evidence.c.answer_number)
+
+stale = Table(
+    "stale",
+    metadata,
+    Column("answer_number", ForeignKey("answer.number"), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    comment="Answers that stood on something withdrawn, and the leaf that says what.",
+)
+
+review = Table(
+    "review",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("answer_number", ForeignKey("answer.number"), nullable=False, index=True),
+    Column("reason", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("approvals", Integer, nullable=False),
+    Column("assignee", String(40)),
+    Column("deadline", String(32), nullable=False),
+    Column("decided_at", String(32)),
+    _when(),
+    comment="What waits, or waited, for a person. `approvals` is how many people must approve.",
+)
+Index("ix_review_state", review.c.state, review.c.deadline)
+
+review_event = Table(
+    "review_event",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("review_id", ForeignKey("review.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("actor", String(40), nullable=False, index=True),
+    _when(),
+    comment="Everything that was done with a review, by whom; texts are payloads of the leaves.",
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("scope", String(16), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("placed", ForeignKey("ledger_leaf.number"), nullable=False),
+    Column("released", ForeignKey("ledger_leaf.number")),
+    _when(),
+    comment="Legal holds: what may be neither erased nor expired while one is on it.",
+)
+
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), nullable=False),
+    Column("certificate", Text, nullable=False),
+    _when(),
+    comment="Certificates of erasures: what was searched and removed, without what it was.",
+)
+
+erased_leaf = Table(
+    "erased_leaf",
+    metadata,
+    Column("number", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), nullable=False),
+    comment="Leaves whose payload was erased, and the leaf of the erasure or expiry that did it.",
+)
+
+erased_revision = Table(
+    "erased_revision",
+    metadata,
+    Column("revision_id", ForeignKey("revision.id"), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), nullable=False),
+    comment="Revisions whose text, chunks and names were erased, and the leaf of the erasure that did it.",
 )

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, func, select, update
 
 from kernel.errors import InvalidInput, NotFound
+from kernel.ids import sha256
 from kernel.records import LiveState, Principal, SnapshotInfo
-from kernel.storage.catalog import ACCESS_VERSION, may_see
+from kernel.storage.access import ACCESS_VERSION, NEWEST, may_see, withdrawn
 from kernel.storage.database import Database
-from kernel.storage.rows import now, parts, seen_by
+from kernel.storage.ledger import append
+from kernel.storage.rows import dumps, now, parts, seen_by
 from kernel.storage.schema import chunk, publication, revision, setting, snapshot, visibility
 
 LARGEST = 2**31 - 1
@@ -46,15 +48,36 @@ class Snapshots:
             current = before if live == newest else _visible(connection, newest)
             number = int(newest) + 1
             _move(connection, number, after - current, current - after)
-            _record(connection, number, live, reason)
+            self._record(connection, number, live, reason)
             return number
+
+    def _record(self, connection: Connection, number: int, parent: int, reason: str) -> None:
+        documents = connection.execute(select(func.count()).select_from(visibility).where(seen_by(number))).scalar_one()
+        last_chunk = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
+        values = {"number": number, "parent": parent, "documents": documents}
+        moment = now()
+        rest = {"reason": reason, "last_chunk": last_chunk, "created_at": moment}
+        connection.execute(snapshot.insert(), values | rest)
+        connection.execute(publication.insert(), {"snapshot": number, "action": "publish", "created_at": moment})
+        facts = values | {"changes_sha256": snapshot_digest(connection, number)}
+        payload = dumps({"reason": reason})
+        append(self._database, connection, "snapshot.published", f"snapshot {number}", facts, payload, moment)
 
     def rollback(self, number: int) -> None:
         """Make an earlier (or later) snapshot the live one. Raises NotFound where there is none of that number."""
         with self._database.write() as connection:
             if not _exists(connection, number):
                 raise NotFound(f"no snapshot {number}; `vouch snapshots` lists them")
-            connection.execute(publication.insert(), {"snapshot": number, "action": "rollback", "created_at": now()})
+            moment = now()
+            connection.execute(publication.insert(), {"snapshot": number, "action": "rollback", "created_at": moment})
+            append(
+                self._database,
+                connection,
+                "snapshot.rolled_back",
+                f"snapshot {number}",
+                {"snapshot": number},
+                at=moment,
+            )
 
     def resolve(self, name: str) -> int:
         """The snapshot of a number, or the one that was live at an ISO 8601 moment (UTC where it names no zone)."""
@@ -75,14 +98,17 @@ class Snapshots:
                 SnapshotInfo(r.number, r.parent, r.reason, r.documents, r.created_at, r.number == live) for r in rows
             ]
 
-    def visible_revisions(self, number: int, principal: Principal) -> list[int]:
-        """Ids of the revisions that `principal` may see in a snapshot, ascending: the filter of every search."""
+    def visible_revisions(self, number: int, principal: Principal, access: int = NEWEST) -> list[int]:
+        """Ids of the revisions that `principal` may see in a snapshot under a version of the access rules, ascending:
+        the filter of every search.
+        """
         query = select(visibility.c.revision_id).where(seen_by(number))
-        rule = may_see(principal)
+        rule = may_see(principal, access)
         if rule is not None:
             query = query.join(revision, revision.c.id == visibility.c.revision_id).where(rule)
         with self._database.read() as connection:
-            return sorted(connection.execute(query).scalars())
+            gone = set(connection.execute(select(revision.c.id).where(withdrawn(access))).scalars())
+            return sorted(set(connection.execute(query).scalars()) - gone)
 
     def last_chunk(self, number: int) -> int:
         """The highest chunk row that a snapshot can see; 0 for the empty one."""
@@ -129,13 +155,13 @@ def _move(connection: Connection, number: int, shown: set[int], hidden: set[int]
         )
 
 
-def _record(connection: Connection, number: int, parent: int, reason: str) -> None:
-    documents = connection.execute(select(func.count()).select_from(visibility).where(seen_by(number))).scalar_one()
-    last_chunk = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
-    values = {"number": number, "parent": parent, "reason": reason, "documents": documents, "last_chunk": last_chunk}
-    moment = now()
-    connection.execute(snapshot.insert(), values | {"created_at": moment})
-    connection.execute(publication.insert(), {"snapshot": number, "action": "publish", "created_at": moment})
+def snapshot_digest(connection: Connection, number: int) -> str:
+    """What a snapshot changed: SHA-256 over the hashes of the revisions that it showed and that it hid."""
+    lines: list[str] = []
+    for column in (visibility.c.born, visibility.c.died):
+        query = select(revision.c.sha256).join(visibility, visibility.c.revision_id == revision.c.id)
+        lines.append(" ".join(sorted(connection.execute(query.where(column == number)).scalars())))
+    return sha256("\n".join(lines))
 
 
 def _moment(name: str) -> str:

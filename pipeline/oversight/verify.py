@@ -1,32 +1,86 @@
-"""Checking that what is stored is what was stored: texts, chunks, indexes, and the record of every answer."""
+"""Checking that what is stored is what was stored: texts, chunks, indexes, the ledger, and all that it records."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+from kernel.errors import IntegrityFailure, InvalidInput
 from kernel.ids import sha256
+from kernel.notes import Verifier as Key
 from kernel.records import Fault
-from kernel.storage.answers import Answers, leaf_hash
-from kernel.storage.checks import stored_chunks, stored_texts, structure_faults
+from kernel.storage.checks import erased_entries, stored_chunks, stored_texts, structure_faults
 from kernel.storage.database import Database
+from kernel.storage.ledger import OPENED, Ledger
+from kernel.storage.ledger_checks import store_faults
+from pipeline.oversight.tree_check import TreeCheck
 from retrieval.shelf import Shelf
 
 
 class Verifier:
     """Reads everything and changes nothing."""
 
-    def __init__(self, database: Database, answers: Answers, shelf: Shelf) -> None:
+    def __init__(self, database: Database, ledger: Ledger, shelf: Shelf) -> None:
         self._database = database
-        self._answers = answers
+        self._ledger = ledger
         self._shelf = shelf
 
-    def faults(self) -> Iterator[Fault]:
-        """Everything that is wrong, the store first, then indexes, then answers; empty where all is well."""
+    def faults(self, witnesses: tuple[str, ...] = ()) -> Iterator[Fault]:
+        """Everything that is wrong: the ledger first, then the store against it, then indexes; empty where all is
+        well. `witnesses` are signed checkpoints that were kept elsewhere: the ledger must have grown out of each.
+        """
+        broken = False
+        for fault in self._ledger_faults(witnesses):
+            broken = True
+            yield fault
         yield from structure_faults(self._database)
         yield from self._text_faults()
+        if not broken:
+            yield from store_faults(self._database, self._ledger)
         yield from self._shelf.faults()
-        yield from self._answer_faults()
+
+    def _ledger_faults(self, witnesses: tuple[str, ...]) -> Iterator[Fault]:
+        size = self._ledger.size()
+        head = self._database.head_file
+        notes = [("the head file", head.read_text(encoding="utf-8", errors="replace"))] if head.is_file() else []
+        if size == 0 and not notes and not witnesses:
+            return
+        key = self._ledger.key
+        yield from self._key_faults(key)
+        if not notes:
+            yield Fault(
+                "the head file", f"{head.name} is gone: what was the newest entry cannot be told from the ledger"
+            )
+        notes += [(f"checkpoint {number}", note) for number, note in enumerate(witnesses, 1)]
+        sizes: dict[str, tuple[int, bytes]] = {}
+        for name, note in notes:
+            try:
+                opened = key.open(note)
+                sizes[name] = (opened.size, opened.root)
+            except IntegrityFailure as error:
+                yield Fault(name, str(error))
+        check = TreeCheck(key, erased_entries(self._database), {seen for seen, _ in sizes.values()})
+        yield from check.faults(self._ledger.rows())
+        for name, (seen, root) in sizes.items():
+            if seen > check.frontier.size:
+                yield Fault(f"ledger entry {check.frontier.size}", f"is missing: {name} was signed over {seen} entries")
+            elif seen and check.roots.get(seen) != root:
+                yield Fault(name, f"was signed over another history: the first {seen} entries have another root")
+        yield from self._node_faults(check)
+
+    def _key_faults(self, key: Key) -> Iterator[Fault]:
+        opened = next(iter(self._ledger.leaves(0, 1)), None)
+        if opened is None or opened.kind != OPENED or opened.facts.get("key") != str(key):
+            yield Fault(
+                "ledger entry 0", "does not name the key that this workspace has: it was signed anew, or is lost"
+            )
+
+    def _node_faults(self, check: TreeCheck) -> Iterator[Fault]:
+        stored = dict(self._ledger.stored_nodes())
+        expected = {node: digest.hex() for node, digest in check.nodes.items() if node[0]}
+        for node in sorted({*stored, *expected}):
+            if stored.get(node) != expected.get(node):
+                yield Fault(f"ledger node {node[0]}/{node[1]}", "is not the hash of the entries under it")
+                return
 
     def _text_faults(self) -> Iterator[Fault]:
         chunks = stored_chunks(self._database)
@@ -40,33 +94,10 @@ class Verifier:
                     yield Fault(f"chunk {chunk_id}", "its text is not the slice of its revision that it says it is")
                 waiting = next(chunks, None)
 
-    def _answer_faults(self) -> Iterator[Fault]:
-        for expected, row in enumerate(self._answers.rows()):
-            name = f"answer {row.id}"
-            if row.number != expected:
-                yield Fault(name, f"has index {row.number} where {expected} is due: a record is missing")
-                return
-            if leaf_hash(row.body, row.run) != row.leaf_sha256:
-                yield Fault(name, "its record does not match its leaf hash")
-                continue
-            body = json.loads(row.body)
-            columns = (
-                row.id,
-                row.status,
-                row.question,
-                row.snapshot,
-                row.prompt_sha256,
-                row.created_at,
-                row.confidence,
-            )
-            kept = (
-                body["id"],
-                body["status"],
-                body["question"],
-                body["retrieval"]["snapshot"],
-                body["prompt"]["sha256"],
-                body["created_at"],
-                body["confidence"],
-            )
-            if columns != kept or json.loads(row.run)["principal"]["id"] != row.principal:
-                yield Fault(name, "its columns do not say what its record says")
+
+def read_witnesses(text: str) -> tuple[str, ...]:
+    """The signed checkpoints of a file that `vouch ledger export` wrote. Raises InvalidInput where it holds none."""
+    notes = tuple(f"{part.strip()}\n" for part in text.split("\n\n\n") if part.strip())
+    if not notes:
+        raise InvalidInput("the file holds no checkpoint")
+    return notes

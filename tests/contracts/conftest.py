@@ -16,6 +16,7 @@ from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
 from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
+from kernel.storage.ledger import Ledger
 from kernel.storage.snapshots import Snapshots
 
 
@@ -40,13 +41,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def connect(database_url: str) -> Iterator[Callable[[], Database]]:
+def key_file(tmp_path: Path) -> Path:
+    """Where the key of the workspace's ledger lies."""
+    return tmp_path / "ledger.key"
+
+
+@pytest.fixture
+def connect(database_url: str, key_file: Path) -> Iterator[Callable[[], Database]]:
     """Makes further `Database`s of one fresh workspace, as other processes of it would."""
     name = f"t{secrets.token_hex(8)}"
     made: list[Database] = []
 
     def another() -> Database:
-        made.append(Database(database_url, name))
+        made.append(Database(database_url, key_file, name))
         return made[-1]
 
     yield another
@@ -95,3 +102,8 @@ def requests(database: Database) -> Requests:
 @pytest.fixture
 def jobs(database: Database) -> Jobs:
     return Jobs(database)
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database)

@@ -1,4 +1,7 @@
-"""Records answers in a process of its own: `record_child.py URL WORKSPACE NAME COUNT` prints id and index of each."""
+"""Records answers in a process of its own, and prints id and index of each.
+
+`record_child.py URL KEY_FILE WORKSPACE NAME COUNT`
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from kernel.storage.answers import Answers  # noqa: E402
 from kernel.storage.database import Database  # noqa: E402
 
 
-def main(url: str, workspace: str, name: str, count: int) -> None:
-    answers = Answers(Database(url, workspace))
+def main(url: str, key_file: str, workspace: str, name: str, count: int) -> None:
+    answers = Answers(Database(url, Path(key_file), workspace))
     principal = Principal(name, Role.APP)
     for n in range(count):
         body = answer_body(f"ans_{name}_{n}")
@@ -24,4 +27,4 @@ def main(url: str, workspace: str, name: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(*sys.argv[1:5], int(sys.argv[5]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from stored_samples import PROMPT, RECIPE, answer_body, revision
 
 from kernel.errors import NotFound
 from kernel.ids import sha256
+from kernel.merkle import leaf_hash
 from kernel.records import LOCAL_OWNER, Principal, Role
-from kernel.storage.answers import Answers, leaf_hash
+from kernel.storage.answers import Answers, answer_payload
 from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
+from kernel.storage.ledger import Ledger, commitment
+from pipeline.oversight.tree_check import TreeCheck
 
 ASKER, OTHER = Principal("key_asker", Role.APP), Principal("key_other", Role.APP)
 REVIEWER = Principal("key_reviewer", Role.REVIEWER)
@@ -30,15 +34,20 @@ def record(answers: Answers, answer_id: str, principal: Principal = ASKER) -> tu
     return answers.record(answer_body(answer_id), RUN, principal=principal, prompt=PROMPT, evidence=[])
 
 
-def test_a_record_comes_back_as_it_was_given(answers: Answers) -> None:
+def test_a_record_comes_back_as_it_was_given(answers: Answers, ledger: Ledger) -> None:
     body = answer_body("ans_1", "Wer weiß \u201cβ\u201d?\n")
     index, leaf = answers.record(body, RUN, principal=ASKER, prompt=PROMPT, evidence=[])
     found = answers.get("ans_1", ASKER)
     assert (found.id, found.run, found.leaf_sha256) == ("ans_1", RUN, leaf)
     assert found.body == {**body, "ledger": {"index": index, "leaf_sha256": leaf}}
     (row,) = answers.rows()
-    assert leaf_hash(row.body, row.run) == row.leaf_sha256 == leaf
-    assert (row.number, row.principal, row.question) == (0, "key_asker", body["question"])
+    assert (row.number, row.principal, row.status) == (index, "key_asker", body["status"])
+    stored, payload = ledger.leaf(index), ledger.payload(index)
+    assert leaf_hash(stored.text.encode()).hex() == stored.sha256 == leaf
+    assert payload is not None
+    assert payload[1] == answer_payload(body, RUN)
+    assert json.loads(stored.text)["commitment"] == commitment(*payload)
+    assert "weiß" not in stored.text
 
 
 def test_an_app_reads_its_own_answers_only(answers: Answers) -> None:
@@ -58,8 +67,8 @@ def test_listings_page_back_from_the_newest(answers: Answers) -> None:
         record(answers, f"ans_{n}")
     first = answers.items(ASKER, limit=3)
     rest = answers.items(ASKER, limit=9, before=first[-1][0])
-    assert [number for number, _ in first + rest] == [6, 5, 4, 3, 2, 1, 0]
-    assert [item.body["ledger"]["index"] for _, item in first] == [6, 5, 4]
+    assert [number for number, _ in first + rest] == [8, 7, 6, 5, 4, 3, 2]
+    assert [item.body["ledger"]["index"] for _, item in first] == [8, 7, 6]
 
 
 def test_a_record_that_cannot_be_stored_takes_no_index(answers: Answers) -> None:
@@ -68,7 +77,7 @@ def test_a_record_that_cannot_be_stored_takes_no_index(answers: Answers) -> None
         record(answers, "ans_1")
     with pytest.raises(KeyError):
         answers.record(answer_body("ans_2"), RUN, principal=ASKER, prompt=PROMPT, evidence=[("chk_none", True)])
-    assert record(answers, "ans_3")[0] == 1
+    assert record(answers, "ans_3")[0] == 3
     assert [row.id for row in answers.rows()] == ["ans_1", "ans_3"]
 
 
@@ -88,10 +97,10 @@ def test_the_chain_leads_from_chunks_to_their_source(catalog: Catalog, corpus: C
 
 
 def test_indexes_have_no_gaps_under_many_writers(
-    connect: Callable[[], Database], answers: Answers, database_url: str, database: Database
+    connect: Callable[[], Database], answers: Answers, ledger: Ledger, database_url: str, database: Database
 ) -> None:
     workspace = database.schema.removeprefix("vouch_")
-    command = [sys.executable, str(CHILD), database_url, workspace]
+    command = [sys.executable, str(CHILD), database_url, str(database.signer.path), workspace]
     children = [subprocess.Popen([*command, f"child{n}", "20"], stdout=subprocess.PIPE, text=True) for n in range(2)]
     writers = [Answers(connect()) for _ in range(8)]
 
@@ -104,7 +113,8 @@ def test_indexes_have_no_gaps_under_many_writers(
         printed, _ = child.communicate(timeout=60)
         assert child.returncode == 0
         given += [int(line.split()[1]) for line in printed.splitlines()]
-    assert sorted(given) == list(range(8 * 10 + 2 * 20))
-    rows = list(answers.rows())
-    assert [row.number for row in rows] == sorted(given)
-    assert all(leaf_hash(row.body, row.run) == row.leaf_sha256 for row in rows)
+    assert sorted(given) == list(range(2, 2 + 8 * 10 + 2 * 20))
+    assert [row.number for row in answers.rows()] == sorted(given)
+    check = TreeCheck(ledger.key)
+    assert list(check.faults(ledger.rows())) == []
+    assert ledger.key.open(ledger.checkpoint()).root == check.frontier.root()

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -56,7 +57,7 @@ def test_workspaces_share_nothing(
     Catalog(one).source_id("handbook", "/")
     if database_url.startswith("sqlite"):
         database_url = f"sqlite:///{tmp_path_factory.mktemp('other') / 'vouch.db'}"
-    other = Database(database_url, f"{one.schema.removeprefix('vouch_')}_b")
+    other = Database(database_url, one.signer.path, f"{one.schema.removeprefix('vouch_')}_b")
     other.migrate()
     assert Catalog(other).sources(0) == []
     other.close()
@@ -138,7 +139,7 @@ def test_a_reference_to_nothing_is_refused(database: Database) -> None:
 
 
 def test_a_database_that_is_away_is_unavailable() -> None:
-    away = Database("postgresql://nobody@/none?host=/nowhere")
+    away = Database("postgresql://nobody@/none?host=/nowhere", Path("key"))
     with pytest.raises(Unavailable, match="cannot be reached") as caught, away.read() as connection:
         connection.execute(select(source))
     assert caught.value.retryable
@@ -147,4 +148,4 @@ def test_a_database_that_is_away_is_unavailable() -> None:
 
 def test_another_kind_of_database_is_refused() -> None:
     with pytest.raises(InvalidInput, match="mysql"):
-        Database("mysql://localhost/x")
+        Database("mysql://localhost/x", Path("key"))

@@ -25,7 +25,7 @@ from kernel.storage.answers import Answers
 from pipeline.answering import Answering, AnsweringSettings
 from pipeline.prompts.templates import find_prompt
 
-LIMITS = AnsweringSettings(10, 1500, 200)
+LIMITS = AnsweringSettings(10, 1500, 200, 40, "auto")
 QUESTION = "How many weeks of parental leave may an employee take?"
 
 
@@ -114,7 +114,13 @@ def test_the_run_says_what_the_answer_stood_on(site: Workspace) -> None:
     run = site.answers.get(body["id"], asker).run
     (request,) = model.asked
     assert run["principal"] == {"id": "key_one", "role": "app", "groups": ["a", "b"]}
-    assert run["settings"] == {"top_k": 3, "context_tokens": 1500, "max_question_chars": 200}
+    assert run["settings"] == {
+        "top_k": 3,
+        "context_tokens": 1500,
+        "max_question_chars": 200,
+        "candidates": 40,
+        "search": "auto",
+    }
     assert run["method"] == json.loads(json.dumps(site.searcher.method))
     assert run["reply"] == model.reply
     assert [message["content"] for message in run["messages"]] == [one.content for one in request.messages]

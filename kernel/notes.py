@@ -1,0 +1,169 @@
+"""Signed tree heads: C2SP tlog-checkpoint in C2SP signed-note form, with Ed25519 (RFC 8032).
+
+A checkpoint is the text `origin`, size and base64 root, a line each; a signed note adds a blank line and signatures.
+A verifier key is `NAME+ID+BASE64`, where ID is the first four bytes of SHA-256(NAME, newline, 0x01, public key).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from kernel.errors import IntegrityFailure, InvalidInput
+
+ED25519 = b"\x01"
+_PRIVATE = "PRIVATE+KEY+"
+_SIGNATURE = re.compile(r"^— (\S+) (\S+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A tree head: whose tree it is, how many leaves it has, and the root over them."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        """The bytes that are signed, as text."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Checks signatures of one key. `str` gives its text form, which may be published."""
+
+    name: str
+    public: bytes
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(ED25519 + self.public).decode()}"
+
+    @property
+    def id(self) -> bytes:
+        """Four bytes that tell keys of one name apart."""
+        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public).digest()[:4]
+
+    def holds(self, text: str, signature: bytes) -> bool:
+        """Whether `signature` is this key's over `text`."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text.encode())
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def note(self, checkpoint: Checkpoint, signature: bytes) -> str:
+        """The signed note of a checkpoint."""
+        return f"{checkpoint.text}\n— {self.name} {base64.b64encode(self.id + signature).decode()}\n"
+
+    def open(self, note: str) -> Checkpoint:
+        """The checkpoint of a note. Raises IntegrityFailure where this key did not sign it, or it says no tree head."""
+        text, gap, tail = note.partition("\n\n")
+        text += "\n"
+        signatures = [found.groups() for line in tail.splitlines() if (found := _SIGNATURE.match(line))]
+        if not gap or not any(name == self.name and self._signed(text, value) for name, value in signatures):
+            raise IntegrityFailure(f"the checkpoint is not signed by {self.name}")
+        return parse_checkpoint(text)
+
+    def _signed(self, text: str, value: str) -> bool:
+        try:
+            data = base64.b64decode(value, validate=True)
+        except binascii.Error:
+            return False
+        return data[:4] == self.id and self.holds(text, data[4:])
+
+    @classmethod
+    def parse(cls, text: str) -> Verifier:
+        """The key of a text form. Raises InvalidInput where it is none."""
+        name, _, rest = text.strip().partition("+")
+        identity, _, packed = rest.partition("+")
+        try:
+            data = base64.b64decode(packed, validate=True)
+        except binascii.Error:
+            data = b""
+        if not name or data[:1] != ED25519 or len(data) != 33:
+            raise InvalidInput("a ledger's public key looks like NAME+8 hex digits+base64")
+        key = cls(name, data[1:])
+        if key.id.hex() != identity:
+            raise InvalidInput("the public key was not copied whole: its id does not fit")
+        return key
+
+
+class Signer:
+    """The private key of a workspace's ledger, in a file that only its owner may read. Made when it is first used."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._name = f"{name}-{secrets.token_hex(4)}"
+        self._opened: tuple[Ed25519PrivateKey, Verifier] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the key lies."""
+        return self._path
+
+    @property
+    def verifier(self) -> Verifier:
+        """The public half."""
+        return self._open()[1]
+
+    def sign(self, text: str) -> bytes:
+        """The signature of `text`, 64 bytes."""
+        return self._open()[0].sign(text.encode())
+
+    def _open(self) -> tuple[Ed25519PrivateKey, Verifier]:
+        if self._opened is None:
+            if not self._path.exists():
+                self._make()
+            name, seed = _parse_secret(self._path)
+            key = Ed25519PrivateKey.from_private_bytes(seed)
+            self._opened = key, Verifier(name, key.public_key().public_bytes_raw())
+        return self._opened
+
+    def _make(self) -> None:
+        """Write a new key whole under another name first, so that two starting processes end up with one key."""
+        key = Ed25519PrivateKey.generate()
+        verifier = Verifier(self._name, key.public_key().public_bytes_raw())
+        packed = base64.b64encode(ED25519 + key.private_bytes_raw()).decode()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(f"{_PRIVATE}{self._name}+{verifier.id.hex()}+{packed}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, self._path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+
+
+def parse_checkpoint(text: str) -> Checkpoint:
+    """The tree head that a text says. Raises IntegrityFailure where it says none."""
+    found = re.fullmatch(r"([^\n]+)\n(0|[1-9]\d*)\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", text)
+    if found is None:
+        raise IntegrityFailure("this is no checkpoint: it has no origin, size and root")
+    return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)))
+
+
+def _parse_secret(path: Path) -> tuple[str, bytes]:
+    text = path.read_text().strip()
+    name, _, rest = text.removeprefix(_PRIVATE).partition("+")
+    try:
+        data = base64.b64decode(rest.partition("+")[2], validate=True)
+    except binascii.Error:
+        data = b""
+    if not text.startswith(_PRIVATE) or data[:1] != ED25519 or len(data) != 33:
+        raise InvalidInput(f"{path} holds no signing key")
+    return name, data[1:]

@@ -1,0 +1,133 @@
+"""The ledger, and what stands on it: access rules by version, policies, reviews, holds, erasures.
+
+Tables that change their keys are made anew: their rows are set aside, and put back in the new form. What was recorded
+before there was a ledger becomes its first entries, in the order in which it happened.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+from kernel.storage import schema
+from kernel.storage.answers import answer_facts, answer_payload, answer_row
+from kernel.storage.catalog import seal_revisions
+from kernel.storage.database import Database
+from kernel.storage.keys import KEY_FACTS
+from kernel.storage.ledger import append
+from kernel.storage.rows import dumps
+from kernel.storage.snapshots import snapshot_digest
+
+Row = dict[str, Any]
+Record = Callable[[Database, sa.Connection, Sequence[Row]], None]
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+REPLACED = ("answer_evidence", "answer", "revision_group")
+NEW = (
+    "ledger_leaf",
+    "ledger_payload",
+    "ledger_node",
+    "policy_version",
+    "policy_release",
+    "withdrawal",
+    "revision_group",
+    "answer",
+    "answer_evidence",
+    "stale",
+    "review",
+    "review_event",
+    "hold",
+    "erasure",
+    "erased_leaf",
+    "erased_revision",
+)
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    database = context.config.attributes["database"]
+    kept = {name: [dict(row._mapping) for row in connection.execute(sa.text(f"SELECT * FROM {name}"))] for name in REPLACED}
+    for name in REPLACED:
+        op.drop_table(name)
+    op.add_column("revision", sa.Column("sha256", sa.String(length=64), nullable=False, server_default=sa.text("''")))
+    if not database.is_sqlite:
+        op.create_table_comment("revision", schema.revision.comment)
+    for name in NEW:
+        schema.metadata.tables[name].create(connection)
+    if kept["revision_group"]:
+        connection.execute(schema.revision_group.insert(), [row | {"born": 0} for row in kept["revision_group"]])
+    ids = list(connection.execute(sa.select(schema.revision.c.id).order_by(schema.revision.c.id)).scalars())
+    for start in range(0, len(ids), 500):
+        seal_revisions(connection, ids[start : start + 500])
+    for _, record in sorted(_events(connection, kept["answer"]), key=lambda event: event[0]):
+        record(database, connection, kept["answer_evidence"])
+
+
+def _events(connection: sa.Connection, answers: Sequence[Row]) -> Iterator[tuple[tuple[str, int, str], Record]]:
+    for made in connection.execute(sa.select(schema.api_key)).mappings().all():
+        row = dict(made)
+        yield (row["created_at"], 0, row["id"]), _key(row)
+        if row["revoked_at"]:
+            yield (row["revoked_at"], 1, row["id"]), _revoked(row)
+    published = {row.number: row for row in connection.execute(sa.select(schema.snapshot))}
+    for move in connection.execute(sa.select(schema.publication).order_by(schema.publication.c.id)).all():
+        yield (move.created_at, 2, str(move.id).zfill(12)), _move(move, published[move.snapshot])
+    for row in answers:
+        yield (row["created_at"], 3, str(row["number"]).zfill(12)), _answer(row)
+
+
+def _key(row: Row) -> Record:
+    def record(database: Database, connection: sa.Connection, _: Sequence[Row]) -> None:
+        facts = {"role": row["role"], "all_groups": bool(row["all_groups"])}
+        payload = dumps({name: row[name] for name in KEY_FACTS})
+        append(database, connection, "key.created", row["id"], facts, payload, row["created_at"])
+
+    return record
+
+
+def _revoked(row: Row) -> Record:
+    def record(database: Database, connection: sa.Connection, _: Sequence[Row]) -> None:
+        append(database, connection, "key.revoked", row["id"], {}, at=row["revoked_at"])
+
+    return record
+
+
+def _move(row: Any, info: Any) -> Record:
+    def record(database: Database, connection: sa.Connection, _: Sequence[Row]) -> None:
+        subject = f"snapshot {row.snapshot}"
+        if row.action == "rollback":
+            append(database, connection, "snapshot.rolled_back", subject, {"snapshot": row.snapshot}, at=row.created_at)
+            return
+        facts = {"number": info.number, "parent": info.parent, "documents": info.documents}
+        facts["changes_sha256"] = snapshot_digest(connection, info.number)
+        payload = dumps({"reason": info.reason})
+        append(database, connection, "snapshot.published", subject, facts, payload, row.created_at)
+
+    return record
+
+
+def _answer(row: Row) -> Record:
+    def record(database: Database, connection: sa.Connection, evidence: Sequence[Row]) -> None:
+        body, run = json.loads(row["body"]), json.loads(row["run"])
+        facts = answer_row(body, run)
+        payload = answer_payload(body, run)
+        leaf = append(database, connection, "answer", body["id"], answer_facts(facts), payload, body["created_at"])
+        connection.execute(schema.answer.insert(), facts | {"number": leaf.number})
+        mine = [one for one in evidence if one["answer_number"] == row["number"]]
+        if mine:
+            query = sa.select(schema.chunk.c.id, schema.chunk.c.revision_id)
+            query = query.where(schema.chunk.c.id.in_([one["chunk_id"] for one in mine]))
+            revisions = {found.id: found.revision_id for found in connection.execute(query)}
+            more = [
+                one | {"answer_number": leaf.number, "revision_id": revisions[one["chunk_id"]], "cited": bool(one["cited"])}
+                for one in mine
+            ]
+            connection.execute(schema.answer_evidence.insert(), more)
+
+    return record
