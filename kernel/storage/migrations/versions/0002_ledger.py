@@ -21,7 +21,8 @@ from kernel.storage.rows import dumps
 from kernel.storage.snapshots import snapshot_digest
 
 Row = dict[str, Any]
-Record = Callable[[Database, sa.Connection, Sequence[Row]], None]
+Evidence = dict[int, list[Row]]
+Record = Callable[[Database, sa.Connection, Evidence], None]
 
 revision = "0002"
 down_revision = "0001"
@@ -65,8 +66,11 @@ def upgrade() -> None:
     ids = list(connection.execute(sa.select(schema.revision.c.id).order_by(schema.revision.c.id)).scalars())
     for start in range(0, len(ids), 500):
         seal_revisions(connection, ids[start : start + 500])
+    evidence: dict[int, list[Row]] = {}
+    for one in kept["answer_evidence"]:
+        evidence.setdefault(one["answer_number"], []).append(one)
     for _, record in sorted(_events(connection, kept["answer"]), key=lambda event: event[0]):
-        record(database, connection, kept["answer_evidence"])
+        record(database, connection, evidence)
 
 
 def _events(connection: sa.Connection, answers: Sequence[Row]) -> Iterator[tuple[tuple[str, int, str], Record]]:
@@ -78,12 +82,14 @@ def _events(connection: sa.Connection, answers: Sequence[Row]) -> Iterator[tuple
     published = {row.number: row for row in connection.execute(sa.select(schema.snapshot))}
     for move in connection.execute(sa.select(schema.publication).order_by(schema.publication.c.id)).all():
         yield (move.created_at, 2, str(move.id).zfill(12)), _move(move, published[move.snapshot])
+    for prompt in connection.execute(sa.select(schema.prompt_version)).all():
+        yield (prompt.created_at, 2, prompt.sha256), _prompt(prompt)
     for row in answers:
         yield (row["created_at"], 3, str(row["number"]).zfill(12)), _answer(row)
 
 
 def _key(row: Row) -> Record:
-    def record(database: Database, connection: sa.Connection, _: Sequence[Row]) -> None:
+    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
         facts = {"role": row["role"], "all_groups": bool(row["all_groups"])}
         payload = dumps({name: row[name] for name in KEY_FACTS})
         append(database, connection, "key.created", row["id"], facts, payload, row["created_at"])
@@ -92,14 +98,14 @@ def _key(row: Row) -> Record:
 
 
 def _revoked(row: Row) -> Record:
-    def record(database: Database, connection: sa.Connection, _: Sequence[Row]) -> None:
+    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
         append(database, connection, "key.revoked", row["id"], {}, at=row["revoked_at"])
 
     return record
 
 
 def _move(row: Any, info: Any) -> Record:
-    def record(database: Database, connection: sa.Connection, _: Sequence[Row]) -> None:
+    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
         subject = f"snapshot {row.snapshot}"
         if row.action == "rollback":
             append(database, connection, "snapshot.rolled_back", subject, {"snapshot": row.snapshot}, at=row.created_at)
@@ -112,14 +118,22 @@ def _move(row: Any, info: Any) -> Record:
     return record
 
 
+def _prompt(row: Any) -> Record:
+    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
+        facts = {"sha256": row.sha256, "name": row.name, "version": row.version}
+        append(database, connection, "prompt.first_used", f"{row.name}@{row.version}", facts, at=row.created_at)
+
+    return record
+
+
 def _answer(row: Row) -> Record:
-    def record(database: Database, connection: sa.Connection, evidence: Sequence[Row]) -> None:
+    def record(database: Database, connection: sa.Connection, evidence: Evidence) -> None:
         body, run = json.loads(row["body"]), json.loads(row["run"])
         facts = answer_row(body, run)
         payload = answer_payload(body, run)
         leaf = append(database, connection, "answer", body["id"], answer_facts(facts), payload, body["created_at"])
         connection.execute(schema.answer.insert(), facts | {"number": leaf.number})
-        mine = [one for one in evidence if one["answer_number"] == row["number"]]
+        mine = evidence.get(row["number"])
         if mine:
             query = sa.select(schema.chunk.c.id, schema.chunk.c.revision_id)
             query = query.where(schema.chunk.c.id.in_([one["chunk_id"] for one in mine]))
