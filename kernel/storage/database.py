@@ -23,6 +23,9 @@ from kernel.merkle import Frontier
 from kernel.notes import Signer
 
 BUSY_SECONDS = 60
+END_OF_NOTE = "\n\n\n"
+"""What parts signed checkpoints in a file of several: two blank lines, which no checkpoint holds."""
+LONGEST_HEAD = 65_536
 WRITER_LOCK = 0x766F756368
 """Advisory lock that makes one writer at a time on PostgreSQL too, as SQLite's BEGIN IMMEDIATE does."""
 
@@ -98,10 +101,24 @@ class Database:
         return self.signer.path.with_name("ledger.checkpoint")
 
     def keep_head(self, note: str) -> None:
-        """Put a signed checkpoint into the head file, whole."""
-        draft = self.head_file.with_name(f".{self.head_file.name}.{secrets.token_hex(4)}")
-        draft.write_text(note, encoding="utf-8")
-        draft.replace(self.head_file)
+        """Append a signed checkpoint to the head file; where that has grown long, it begins again with this one."""
+        with self.head_file.open("a", encoding="utf-8") as file:
+            file.write(note.rstrip() + END_OF_NOTE)
+            grown = file.tell() > LONGEST_HEAD
+        if grown:
+            draft = self.head_file.with_name(f".{self.head_file.name}.{secrets.token_hex(4)}")
+            draft.write_text(note.rstrip() + END_OF_NOTE, encoding="utf-8")
+            draft.replace(self.head_file)
+
+    def heads(self) -> list[str] | None:
+        """The signed checkpoints of the head file, oldest first; None where there is no such file.
+
+        What a process that was killed left unfinished at the end is no checkpoint.
+        """
+        if not self.head_file.is_file():
+            return None
+        text = self.head_file.read_text(encoding="utf-8", errors="replace")
+        return [f"{part}\n" for part in text.split(END_OF_NOTE)[:-1]]
 
     def migrate(self) -> None:
         """Bring the schema up to this program's version; does nothing where it is there already."""

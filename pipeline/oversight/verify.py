@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from kernel.errors import IntegrityFailure, InvalidInput
 from kernel.ids import sha256
+from kernel.notes import Checkpoint
 from kernel.notes import Verifier as Key
 from kernel.records import Fault
 from kernel.storage.checks import erased_entries, stored_chunks, stored_texts, structure_faults
-from kernel.storage.database import Database
+from kernel.storage.database import END_OF_NOTE, Database
 from kernel.storage.ledger import OPENED, Ledger
 from kernel.storage.ledger_checks import store_faults
 from pipeline.oversight.tree_check import TreeCheck
@@ -40,31 +41,33 @@ class Verifier:
 
     def _ledger_faults(self, witnesses: tuple[str, ...]) -> Iterator[Fault]:
         size = self._ledger.size()
-        head = self._database.head_file
-        notes = [("the head file", head.read_text(encoding="utf-8", errors="replace"))] if head.is_file() else []
-        if size == 0 and not notes and not witnesses:
+        heads = self._database.heads()
+        if size == 0 and not heads and not witnesses:
             return
         key = self._ledger.key
-        yield from self._key_faults(key)
-        if not notes:
-            yield Fault(
-                "the head file", f"{head.name} is gone: what was the newest entry cannot be told from the ledger"
-            )
+        if size:
+            yield from self._key_faults(key)
+        if not heads and self._database.is_sqlite:
+            name = self._database.head_file.name
+            yield Fault("the head file", f"{name} is gone: what was the newest entry cannot be told from the ledger")
+        notes = [("the head file", note) for note in heads or ()]
         notes += [(f"checkpoint {number}", note) for number, note in enumerate(witnesses, 1)]
-        sizes: dict[str, tuple[int, bytes]] = {}
+        opened: list[tuple[str, Checkpoint]] = []
         for name, note in notes:
             try:
-                opened = key.open(note)
-                sizes[name] = (opened.size, opened.root)
+                opened.append((name, key.open(note)))
             except IntegrityFailure as error:
                 yield Fault(name, str(error))
-        check = TreeCheck(key, erased_entries(self._database), {seen for seen, _ in sizes.values()})
+        check = TreeCheck(key, erased_entries(self._database), {head.size for _, head in opened})
         yield from check.faults(self._ledger.rows())
-        for name, (seen, root) in sizes.items():
-            if seen > check.frontier.size:
-                yield Fault(f"ledger entry {check.frontier.size}", f"is missing: {name} was signed over {seen} entries")
-            elif seen and check.roots.get(seen) != root:
-                yield Fault(name, f"was signed over another history: the first {seen} entries have another root")
+        for name, head in opened:
+            if head.size > check.frontier.size:
+                missing = f"ledger entry {check.frontier.size}"
+                yield Fault(missing, f"is missing: {name} was signed over {head.size} entries")
+                break
+            if head.size and check.roots.get(head.size) != head.root:
+                yield Fault(name, f"was signed over another history: the first {head.size} entries have another root")
+                break
         yield from self._node_faults(check)
 
     def _key_faults(self, key: Key) -> Iterator[Fault]:
@@ -97,7 +100,7 @@ class Verifier:
 
 def read_witnesses(text: str) -> tuple[str, ...]:
     """The signed checkpoints of a file that `vouch ledger export` wrote. Raises InvalidInput where it holds none."""
-    notes = tuple(f"{part.strip()}\n" for part in text.split("\n\n\n") if part.strip())
+    notes = tuple(f"{part.strip()}\n" for part in text.split(END_OF_NOTE) if part.strip())
     if not notes:
         raise InvalidInput("the file holds no checkpoint")
     return notes
