@@ -1,9 +1,10 @@
 """`python -m bench.untitled`: what the graph adds where documents have no titles, and where text has no capitals.
 
-Multi-hop sets with titles removed, and also all in lower case; the handbook's questions over an untitled, lower-cased
-copy of the documents' Markdown; questions over the untitled tables, mails and notes among parser test files. Each is
-searched by every signal alone, by reciprocal rank fusion of words and vectors (Cormack et al., 2009), by the whole
-second stage without the graph, and by the whole system. Copies are written to the benchmark home, never to the project.
+Multi-hop sets with titles removed, and also all in lower case; the same as long lower-case notes of several passages
+each; the handbook's questions over an untitled, lower-cased copy of the documents' Markdown; questions over untitled
+tables, mails and notes among parser test files. Each is searched by every signal alone, by reciprocal rank fusion of
+words and vectors (Cormack et al., 2009), by the whole second stage without the graph, and by the whole system. Copies
+are written to the benchmark home, never to the project.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,8 @@ import numpy as np
 from api.assembly import Workspace
 from bench.ablations import Bench, without_graph
 from bench.data import DOCUMENTS, ROOT, SETS, available, jsonl, questions
-from bench.homes import HOME, open_corpus
+from bench.homes import HOME, open_corpus, open_set
+from bench.long_notes import passages_in, write_long_notes
 from bench.page import RESULTS, write
 from kernel.records import LOCAL_OWNER
 from retrieval.ranker import shipped_ranker
@@ -106,7 +108,9 @@ def write_cases(folder: Path) -> Path:
 # --- Measuring ----------------------------------------------------------------------------------------------------
 
 
-def recalls(workspace: Workspace, asked: Sequence[Asking], names: dict[int, str], k: int = 5) -> dict[str, float]:
+def recalls(
+    workspace: Workspace, asked: Sequence[Asking], names: Mapping[int, frozenset[str]], k: int = 5
+) -> dict[str, float]:
     """Mean recall among the best `k` passages by each of WAYS; `names` says what a chunk row is found as."""
     view, dense = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
     bench = Bench(view, without_graph(view), dense, shipped_ranker(), workspace.settings.candidates)
@@ -114,7 +118,7 @@ def recalls(workspace: Workspace, asked: Sequence[Asking], names: dict[int, str]
     for one in asked:
         orders = bench.orders(one.question, workspace.embedder.embed([one.question])[0])
         for column, way in WAYS.items():
-            held = {names[int(view.index.chunk_id[place])] for place in orders[way][:k]}
+            held = frozenset[str]().union(*(names[int(view.index.chunk_id[place])] for place in orders[way][:k]))
             found[column].append(sum(bool(some & held) for some in one.wanted) / len(one.wanted))
     return {column: round(float(np.mean(values)), 4) for column, values in found.items()}
 
@@ -131,6 +135,19 @@ def multihop(name: str) -> dict[str, dict[str, float]]:
             rows = [("questions as asked", asked), ("questions in lower case", small)]
             table |= {f"{name}, {kind}, {how}": recalls(workspace, some, names) for how, some in rows}
     return table
+
+
+def long(name: str) -> dict[str, dict[str, float]]:
+    """Recall@5 on one multi-hop set as long lower-case notes, where chunks and not documents are to be found."""
+    asked = [
+        Asking(one.question.lower(), tuple(frozenset([i]) for i in sorted(one.supporting))) for one in questions(name)
+    ]
+    with open_set(name)[0] as workspace:
+        path = write_long_notes(name, workspace, HOME / "corpora" / f"{name}_notes.jsonl")
+    with open_corpus(f"{name.replace('2wiki', 'twowiki')}_notes", path) as workspace:
+        names = passages_in(name, workspace)
+        rows = (("all", asked), ("held-out half", asked[1::2]))
+        return {f"{name}, long notes, {which}": recalls(workspace, some, names) for which, some in rows}
 
 
 def notes() -> dict[str, dict[str, float]]:
@@ -187,23 +204,24 @@ def _spans(workspace: Workspace) -> dict[str, tuple[str, int, int]]:
     return {one.chunk_id: (one.document_id, one.start, one.end) for one, _ in passages.values()}
 
 
-def _chunks(workspace: Workspace) -> dict[int, str]:
+def _chunks(workspace: Workspace) -> dict[int, frozenset[str]]:
     view, _ = workspace.library.view(workspace.snapshots.live(), LOCAL_OWNER)
-    return {row: view.index.chunk_name(place) for place, row in enumerate(view.index.chunk_id.tolist())}
+    return {row: frozenset([view.index.chunk_name(place)]) for place, row in enumerate(view.index.chunk_id.tolist())}
 
 
-def _ids(workspace: Workspace) -> dict[int, str]:
+def _ids(workspace: Workspace) -> dict[int, frozenset[str]]:
     state = workspace.snapshots.live()
     view, _ = workspace.library.view(state, LOCAL_OWNER)
     ids = workspace.catalog.external_ids(state.snapshot)
     rows = zip(view.index.chunk_id.tolist(), view.index.document_id.tolist(), strict=True)
-    return {chunk: ids.get(document, "") for chunk, document in rows}
+    return {chunk: frozenset([ids.get(document, "")]) for chunk, document in rows}
 
 
 def parts() -> dict[str, Callable[[], dict[str, dict[str, float]]]]:
     """What can be measured with the data that lies beside the checkout, by name."""
     found: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
     found |= {name: partial(multihop, name) for name in ("2wiki", "musique") if available(name)}
+    found |= {f"{name}-long": partial(long, name) for name in ("2wiki", "musique") if available(name)}
     return found | ({"notes": notes} if DOCUMENTS.is_dir() else {}) | ({"cases": cases} if CASES.is_dir() else {})
 
 

@@ -8,7 +8,7 @@ text has no usable capitals, runs of its content words stand in for names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from graph.names import STOPWORDS, base_name, name_key
 from graph.phrases import find_phrases, lacks_capitals
@@ -89,7 +89,10 @@ _AMOUNT = re.compile(
 )
 _UPPER = re.compile(r"^[A-Z\d][A-Z\d.&/-]*$")
 MAX_WORDS = 8
-_ARTICLE = re.compile(r"^\s*(?:(?:The|A|An)\s+)?")
+REACH = 4000
+"""Characters before a passage in which the paragraph that goes on in it, and its heading, are looked for."""
+_ARTICLE = re.compile(r"\s*(?:(?:The|A|An)\s+)?")
+_BLANK = re.compile(r"\n[ \t]*\n\s*")
 
 
 def find_mentions(text: str) -> list[Mention]:
@@ -128,28 +131,51 @@ def about(title: str, headings: Iterable[str]) -> list[Mention]:
     return [Mention(key, kind, 0, 0) for key, kind in kinds.items()]
 
 
-def subjects(text: str, named: Iterable[Mention], rows: Iterable[str]) -> list[Mention]:
+def subjects(text: str, named: Iterable[Mention], rows: Iterable[str], before: str = "") -> list[Mention]:
     """Mentions, with empty spans at 0, of what a passage is about though no title says so.
 
-    That is its subject, or else a name that opens it (one of `named`, of several words), its headings, who speaks in
-    it, and the first cells of its table's `rows`.
+    That is the subject of each of its paragraphs, or else a name that opens one (one of `named`, of several words),
+    its headings, who speaks in it, and the first cells of its table's `rows`. `before` is the text that leads up to
+    it: a paragraph that began there goes on being about its subject, and the last heading there still holds.
     """
-    names = [*(subjects_of(text) or _opening(text, named)), *headings_in(text), *rows, *speakers_in(text)]
+    opening = {mention.start: mention for mention in named if mention.kind == MentionKind.NAME}
+    told = [name for start, part in _paragraphs(text) for name in subjects_of(part) or _opening(text, start, opening)]
+    names = [*told, *_carried(text, before), *headings_in(text), *rows, *speakers_in(text)]
     keys = (name_key(name) for name in names)
     return [Mention(key, MentionKind.TITLE, 0, 0) for key in dict.fromkeys(keys) if _tells(key)]
 
 
 def title_of(text: str) -> str:
     """What to call a document that has no title: what its opening is about; empty where that does not say."""
-    names = subjects_of(text) or _opening(text, find_mentions(text[:OPENING]))
+    opening = {one.start: one for one in find_mentions(text[:OPENING]) if one.kind == MentionKind.NAME}
+    names = subjects_of(text) or _opening(text, 0, opening)
     return next((name for name in names if _tells(name_key(name))), "")
 
 
-def _opening(text: str, named: Iterable[Mention]) -> list[str]:
-    """The name of several words that a passage opens with."""
-    front = len(text) - len(_ARTICLE.sub("", text))
-    names = [text[m.start : m.end] for m in named if m.start == front and m.kind == MentionKind.NAME]
-    return [name for name in names if " " in name]
+def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Each part of `text` between blank lines, and where it begins."""
+    begin = 0
+    for gap in _BLANK.finditer(text):
+        yield begin, text[begin : gap.start()]
+        begin = gap.end()
+    yield begin, text[begin:]
+
+
+def _carried(text: str, before: str) -> list[str]:
+    """What the text that leads up to a passage says that it is about: the paragraph it is within, the last heading."""
+    gaps = [gap.end() for gap in _BLANK.finditer(before)]
+    begun = before[gaps[-1] :] if gaps else before
+    within = subjects_of(begun + text[:OPENING]) if begun.strip() else []
+    whole = before if len(before) < REACH else before[gaps[0] :] if gaps else ""
+    return [*within, *headings_in(whole)[-1:]]
+
+
+def _opening(text: str, start: int, opening: Mapping[int, Mention]) -> list[str]:
+    """The name of several words that a paragraph opens with; `opening` holds names by where they begin."""
+    found = _ARTICLE.match(text, start)
+    mention = opening.get(found.end() if found else start)
+    name = text[mention.start : mention.end] if mention else ""
+    return [name] if " " in name else []
 
 
 def _tells(key: str) -> bool:

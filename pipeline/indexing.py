@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from graph.mentions import about, names_in, subjects, title_of
+from graph.mentions import REACH, about, names_in, subjects, title_of
 from graph.names import name_key
 from graph.relations import ALIAS, find_relations, structural_relations, title_aliases
 from ingest.formats import NAMES, RECORDS, SUFFIXES
@@ -321,7 +321,8 @@ def extract(title: str, path: str, draft: ChunkDraft, document: ParsedDocument) 
         stem = () if document.external_id else (Path(path).stem,)
         relations += title_aliases(title, stem)
     rows = dict.fromkeys(f.subject for f in document.facts if draft.start <= f.start and f.end <= draft.end)
-    told = subjects(draft.text, named, rows) if document.title is None else []
+    before = document.text[max(draft.start - REACH, 0) : draft.start]
+    told = subjects(draft.text, named, rows, before) if document.title is None else []
     named_by = title if document.title or title != document.external_id else ""
     known = {mention.key for mention in named}  # "the rules of conduct (roc)" is a name that no other rule may see
     long = [

@@ -6,7 +6,7 @@ from kernel.ids import derived_id
 
 PARSER = 1
 SPLITTER = 1
-EXTRACTOR = 2
+EXTRACTOR = 3
 
 
 def recipe_of(model: str, chunk_tokens: int) -> str:

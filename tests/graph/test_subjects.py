@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from graph.mentions import find_mentions, subjects, title_of
+from graph.mentions import REACH, find_mentions, subjects, title_of
 from graph.names import name_key
 from graph.subjects import headings_in, speakers_in, subjects_of
 from kernel.records import Mention, MentionKind
@@ -64,6 +64,27 @@ def test_a_name_that_opens_a_passage_is_its_subject() -> None:
     assert about("Mondays are busy.") == []
     assert title_of("The Starling Board meets on Mondays.") == "Starling Board"
     assert title_of("nothing is said here at all, is it") == ""
+
+
+def test_each_paragraph_has_a_subject() -> None:
+    text = "it is steep.\n\nsalmon river is a river in idaho.\n\nThe Starling Board meets there."
+    assert about(text) == ["salmon river", "starling board"]
+
+
+@pytest.mark.parametrize(
+    ("before", "keys"),
+    [
+        ("", []),
+        ("salmon river is a river in idaho. ", ["salmon river"]),
+        ("tarn peak is a hill.\n\nsalmon river is a river in idaho. ", ["salmon river"]),
+        ("salmon river is a river in idaho.\n\n", []),
+        ("travel\n\nask first.\n\nwhat it costs\n\nfour. ", ["what it costs"]),
+        ("travel\n\n" + "ask first. " * REACH, []),
+    ],
+)
+def test_a_passage_goes_on_with_what_the_text_before_it_is_about(before: str, keys: list[str]) -> None:
+    found = subjects("it flows west past mills.", [], [], before[-REACH:])
+    assert [one.key for one in found] == keys
 
 
 def test_headings_speakers_and_rows() -> None:
