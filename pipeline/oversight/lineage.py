@@ -9,6 +9,7 @@ from kernel.errors import InvalidInput
 from kernel.records import Principal
 from kernel.storage.answers import Answers
 from kernel.storage.corpus import Corpus
+from pipeline.oversight.release import Releases
 
 FORMS = ("json", "turtle", "jsonld", "dot")
 
@@ -16,13 +17,14 @@ FORMS = ("json", "turtle", "jsonld", "dot")
 class LineageReader:
     """Reads lineage from the record of an answer and the rows that it names."""
 
-    def __init__(self, answers: Answers, corpus: Corpus) -> None:
+    def __init__(self, answers: Answers, corpus: Corpus, releases: Releases) -> None:
         self._answers = answers
+        self._releases = releases
         self._corpus = corpus
 
     def lineage(self, answer_id: str, principal: Principal) -> dict[str, Any]:
         """The whole chain as JSON values. Raises NotFound where `principal` may not read the answer."""
-        record = self._answers.get(answer_id, principal)
+        record = self._releases.record(answer_id, principal)
         body, run = record.body, record.run
         ids = [item["chunk_id"] for item in run["context"]]
         chain = self._answers.chain(ids)
