@@ -44,13 +44,13 @@ class Policies:
             _store(self._database, connection, made)
             return made
 
-    def release(self, number: int, by: str, shipped: PolicyVersion) -> PolicyVersion:
-        """Put a version in force, with its entry in the ledger; number 0 is `shipped`.
+    def release(self, number: int, by: str, shipped: PolicyVersion | None = None) -> PolicyVersion:
+        """Put a version in force, with its entry in the ledger; `shipped`, where given, is stored first and is the one.
 
         Raises NotFound for an unknown number, and Conflict where the version is in force already.
         """
         with self._database.write() as connection:
-            if number == 0:
+            if shipped is not None:
                 made = keep_policy(self._database, connection, shipped)
             else:
                 made = _version(connection, policy_version.c.number == number, f"no policy version {number}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from kernel.errors import Conflict
 from kernel.ids import sha256
 from kernel.records import PolicyVersion
 from kernel.storage.policies import Policies
@@ -62,18 +63,33 @@ class PolicyBook:
         return self._policies.add(text, author, message)
 
     def release(self, number: int, by: str) -> PolicyVersion:
-        """Put a version in force; 0 is the one that came with the program. Raises NotFound, Conflict."""
-        return self._policies.release(number, by, shipped_policy())
+        """Put a version in force, from the next question on. Raises NotFound, Conflict."""
+        shipped = self._shipped()
+        return self._policies.release(number, by, shipped if number == shipped.number else None)
+
+    def rollback(self, by: str) -> PolicyVersion:
+        """Put the version back in force that was before the last release. Raises Conflict where there was none."""
+        moves = self._policies.releases()
+        if not moves:
+            raise Conflict("no policy was released yet: there is nothing to go back from")
+        return self.release(moves[1][1] if len(moves) > 1 else self._shipped().number, by)
 
     def items(self) -> list[PolicyVersion]:
         """Every version, newest first, the shipped one included."""
-        found = self._policies.items()
-        shipped = shipped_policy()
-        return found if any(one.sha256 == shipped.sha256 for one in found) else [*found, shipped]
+        shipped = self._shipped()
+        return [*(one for one in self._policies.items() if one.number != shipped.number), shipped]
 
     def get(self, number: int) -> PolicyVersion:
-        """A version by number; 0 is the one that came with the program. Raises NotFound."""
-        return shipped_policy() if number == SHIPPED else self._policies.get(number)
+        """A version by number; 0 came with the program. Raises NotFound."""
+        shipped = self._shipped()
+        return shipped if number == shipped.number else self._policies.get(number)
+
+    def _shipped(self) -> PolicyVersion:
+        """The version that came with this program, under the number that it has, or gets when it is first used."""
+        shipped, stored = shipped_policy(), self._policies.items()
+        lowest = min((one.number for one in stored if one.number <= SHIPPED), default=SHIPPED + 1)
+        found = (one for one in stored if one.sha256 == shipped.sha256)
+        return next(found, replace(shipped, number=lowest - 1))
 
     def _read(self, digest: str) -> Compiled:
         return compile_policy(self._policies.by_sha256(digest))
