@@ -25,6 +25,8 @@ _STYLES = {"answered": "green", "partial": "yellow", "abstained": "yellow", "pen
 
 def show_answer(out: Console, body: Mapping[str, Any]) -> None:
     """Print the JSON body of an answer."""
+    if body["answer"] and body["status"] == "pending_review":
+        out.print(Text("A draft, shown to reviewers; nobody else sees it before it is released:", style="yellow"))
     if body["answer"]:
         out.print(Text(marked(body["sentences"])))
         out.print()
