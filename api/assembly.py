@@ -230,7 +230,7 @@ class Workspace:
 
     @cached_property
     def review_desk(self) -> ReviewDesk:
-        return ReviewDesk(self.reviews, self.answers, self.corpus, self.keys)
+        return ReviewDesk(self.reviews, self.answers, self.corpus, self.keys, self.policies)
 
     @cached_property
     def lineage(self) -> LineageReader:

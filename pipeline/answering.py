@@ -32,7 +32,7 @@ from kernel.records import (
 from kernel.storage.answers import Answers
 from kernel.storage.reviews import POLICY, Reviews
 from kernel.storage.snapshots import Snapshots
-from pipeline.grounding import SUPPORTED, ground
+from pipeline.grounding import ground
 from pipeline.oversight.policy import STAKES, Compiled, OutputRule, compile_policy, shipped_policy
 from pipeline.oversight.policy_book import PolicyBook
 from pipeline.oversight.release import WAITS
@@ -371,21 +371,13 @@ class Answering:
 def policy_json(composed: Composed) -> dict[str, Any]:
     """The policy that an answer was judged by, and what it said. `held` is what a review would release."""
     version, grounded = composed.pinned.policy.version, composed.grounded
-    held = {"held": {"status": _own_status(grounded).value, "reason": grounded.reason}} if composed.review else {}
+    held = {"held": {"status": grounded.status.value, "reason": grounded.reason}} if composed.review else {}
     return {
         "version": max(version.number, 0),
         "sha256": version.sha256,
         "verdicts": [verdict_json(verdict) for verdict in composed.verdicts if verdict.verdict != PASS],
         **held,
     }
-
-
-def _own_status(grounded: Grounded) -> AnswerStatus:
-    """The status of an answer but for its waiting."""
-    if grounded.status != AnswerStatus.PENDING_REVIEW:
-        return grounded.status
-    whole = all(sentence.support.label == SUPPORTED for sentence in grounded.sentences)
-    return AnswerStatus.ANSWERED if whole else AnswerStatus.PARTIAL
 
 
 def _refused(pinned: Pinned, matter: Matter, verdicts: Sequence[Verdict], reason: str, begin: float) -> Composed:

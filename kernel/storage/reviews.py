@@ -18,7 +18,15 @@ from kernel.ids import random_id
 from kernel.storage.database import Database
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, now, parts
-from kernel.storage.schema import answer, ledger_payload, review, review_event
+from kernel.storage.schema import (
+    answer,
+    answer_evidence,
+    ledger_payload,
+    review,
+    review_event,
+    revision,
+    withdrawal,
+)
 
 OPEN, APPROVED, EDITED, REJECTED, EXPIRED = "open", "approved", "edited", "rejected", "expired"
 STATES = (OPEN, APPROVED, EDITED, REJECTED, EXPIRED)
@@ -99,11 +107,12 @@ class Reviews:
         approvals: int = 1,
         deadline_hours: float = 336.0,
         rules: Sequence[str] = (),
+        note: str = "",
         at: str | None = None,
     ) -> list[str]:
         """Open a review of each answer, in the writing transaction of `connection`; their ids.
 
-        An answer that has an open review of the same reason gets no second one.
+        An answer that has an open review of the same reason gets no second one. `note` is told to the reviewers.
         """
         made = []
         moment = at or now()
@@ -125,18 +134,36 @@ class Reviews:
                         "decided_at": None,
                         "created_at": moment,
                     }
-                    self._insert(connection, row, answer_id, rules)
+                    self._insert(connection, row, answer_id, rules, note)
                     made.append(str(row["id"]))
         return made
 
-    def _insert(self, connection: Connection, row: dict[str, Any], answer_id: str, rules: Sequence[str]) -> None:
+    def _insert(
+        self, connection: Connection, row: dict[str, Any], answer_id: str, rules: Sequence[str], note: str
+    ) -> None:
         facts = opened_facts(row, answer_id) | {"rules": list(rules)}
-        leaf = append(
-            self._database, connection, "review.opened", row["id"], facts, dumps({"by": SYSTEM}), row["created_at"]
-        )
+        payload = dumps({"by": SYSTEM} | ({"comment": note} if note else {}))
+        leaf = append(self._database, connection, "review.opened", row["id"], facts, payload, row["created_at"])
         connection.execute(review.insert(), row)
         event = {"leaf": leaf.number, "review_id": row["id"], "kind": OPENED, "actor": SYSTEM}
         connection.execute(review_event.insert(), event | {"created_at": row["created_at"]})
+
+    def worth_a_look(
+        self, connection: Connection, answer_numbers: Sequence[int], confidence: float, *, cited_only: bool
+    ) -> list[int]:
+        """Those of these answers that are at least so confident and, where asked for, cited something withdrawn."""
+        found: list[int] = []
+        for some in parts(sorted(set(answer_numbers))):
+            query = select(answer.c.number).where(answer.c.number.in_(some), answer.c.confidence >= confidence)
+            if cited_only:
+                gone = select(withdrawal.c.document_id).where(withdrawal.c.died.is_(None))
+                cited = select(answer_evidence.c.answer_number).join(
+                    revision, revision.c.id == answer_evidence.c.revision_id
+                )
+                cited = cited.where(answer_evidence.c.answer_number.in_(some), answer_evidence.c.cited)
+                query = query.where(answer.c.number.in_(cited.where(revision.c.document_id.in_(gone))))
+            found += connection.execute(query.order_by(answer.c.number)).scalars()
+        return found
 
     def step(
         self,

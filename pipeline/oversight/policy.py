@@ -23,6 +23,8 @@ LARGEST = 256 * 1024
 """Bytes of a policy's text."""
 DEEPEST = 12
 SHOWN_FAULTS = 5
+THRESHOLDS = "thresholds"
+"""The rule that verdicts by the confidence alone are recorded under."""
 SHIPPED = 0
 """The version that is in force where nothing was released."""
 
@@ -112,10 +114,11 @@ class StakesRule(Strict):
 
 
 class PolicyThresholds(Strict):
-    """When an answer counts as supported, is partial, is withheld or waits for a person. None: the program's own."""
+    """From which probability on a sentence counts as supported, and below which confidence an answer is withheld or
+    waits for a person. None: the program's own.
+    """
 
     supported: Share | None = None
-    partial_below: Share | None = None
     abstain_below: Share | None = None
     review_below: Share | None = None
 
@@ -243,6 +246,8 @@ def _faults(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:
             if one.rule in known:
                 yield (*where, "rule"), f"there are two rules {one.rule!r}"
             known.add(one.rule)
+            if one.rule == THRESHOLDS:
+                yield (*where, "rule"), f"the name {THRESHOLDS!r} is that of the verdicts by the confidence"
             yield from (
                 ((*where, "topics"), f"there is no topic {t!r}") for t in one.topics or () if t not in policy.topics
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from kernel.errors import Conflict
+from kernel.errors import Conflict, IntegrityFailure, InvalidInput
 from kernel.ids import sha256
 from kernel.records import PolicyVersion
 from kernel.storage.policies import Policies
@@ -41,7 +41,10 @@ class PolicyBook:
         return self._policies
 
     def in_force(self) -> Compiled:
-        """The policy of the last release, or the one that came with the program."""
+        """The policy of the last release, or the one that came with the program.
+
+        Raises IntegrityFailure where its text was changed or cannot be read: then nothing is answered.
+        """
         digest = self._policies.released_sha256()
         return compile_policy(shipped_policy()) if digest is None else self._of(digest)
 
@@ -92,7 +95,13 @@ class PolicyBook:
         return next(found, replace(shipped, number=lowest - 1))
 
     def _read(self, digest: str) -> Compiled:
-        return compile_policy(self._policies.by_sha256(digest))
+        version = self._policies.by_sha256(digest)
+        if sha256(version.text) != digest:
+            raise IntegrityFailure(f"the text of policy {version.number} is not the one that was stored")
+        try:
+            return compile_policy(version)
+        except InvalidInput as error:
+            raise IntegrityFailure(f"policy {version.number} cannot be read by this program: {error}") from error
 
 
 def tried(text: str, question: str | None, stakes: str | None = None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from kernel.storage.reviews import (
     OPEN,
     REJECTED,
     STATES,
+    WITHDRAWN,
     Review,
     ReviewEvent,
     Reviews,
@@ -40,6 +41,7 @@ from kernel.storage.reviews import (
 )
 from pipeline.answering import citation_json
 from pipeline.grounding import ground
+from pipeline.oversight.policy_book import PolicyBook
 from retrieval.analysis import content_terms
 
 LONGEST_TEXT = 20_000
@@ -51,7 +53,8 @@ Json = dict[str, Any]
 class ReviewDesk:
     """What reviewers and admins do. Every method raises Forbidden for others, and NotFound for an unknown review."""
 
-    def __init__(self, reviews: Reviews, answers: Answers, corpus: Corpus, keys: Keys) -> None:
+    def __init__(self, reviews: Reviews, answers: Answers, corpus: Corpus, keys: Keys, book: PolicyBook) -> None:
+        self._book = book
         self._reviews = reviews
         self._answers = answers
         self._corpus = corpus
@@ -127,6 +130,21 @@ class ReviewDesk:
         edited = grounded_edit(_text(text, "text"), self._evidence(self._record(review)))
         payload = {"edited": edited, "comment": _text(comment, "comment", empty=True)}
         return review_json(self._reviews.step(review_id, EDITED, actor.id, payload))
+
+    def open_withdrawn(self, connection: Any, answer_numbers: Sequence[int], reason: str) -> list[str]:
+        """Open reviews of answers that something was withdrawn from under, as the policy's `impact` section asks for
+        it; their ids. Called in the transaction of the withdrawal, after it; `reason` is told to the reviewers.
+        """
+        terms = self._book.in_force().policy.impact.review
+        if terms is None:
+            return []
+        numbers = self._reviews.worth_a_look(
+            connection, answer_numbers, terms.confidence_at_least, cited_only=terms.cited_only
+        )
+        approvals, hours = terms.approvals, terms.deadline_hours
+        return self._reviews.open(
+            connection, numbers, WITHDRAWN, approvals=approvals, deadline_hours=hours, note=reason
+        )
 
     def _record(self, review: Review) -> AnswerRecord:
         return next(self._answers.records([review.answer_number]))

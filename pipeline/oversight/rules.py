@@ -14,13 +14,11 @@ from typing import Any
 from kernel.errors import Unavailable
 from kernel.ports import OutputChecker
 from kernel.records import AnswerStatus, Evidence, Grounded, Passage, RevisionStanding
-from pipeline.oversight.policy import STAKES, Compiled, ContextRule, InputRule, OutputRule, Rule, Stakes
+from pipeline.oversight.policy import STAKES, THRESHOLDS, Compiled, ContextRule, InputRule, OutputRule, Rule, Stakes
 from pipeline.oversight.wordings import Readable, Words, readable
 
 PASS, NOTE, DROP, REVIEW, REFUSE, ABSTAIN = "pass", "note", "drop", "review", "refuse", "abstain"
 NAMED_PASSAGES = 5
-THRESHOLDS = "thresholds"
-GROUNDING = "grounding"
 REFUSED = "The policy does not let this question be answered."
 WITHHELD = "The policy does not let this answer be given."
 EMPTIED = "The policy keeps every passage that was found out of answers."
@@ -276,8 +274,6 @@ def _shown(grounded: Grounded) -> Iterable[str]:
 def _by_thresholds(compiled: Compiled, grounded: Grounded) -> list[Verdict]:
     limits, confidence = compiled.policy.thresholds, grounded.confidence
     found = []
-    if grounded.status == AnswerStatus.PENDING_REVIEW:
-        found.append(Verdict(GROUNDING, "output", REVIEW, "held back when it was grounded"))
     if limits.abstain_below is not None and confidence < limits.abstain_below:
         found.append(Verdict(THRESHOLDS, "output", ABSTAIN, f"confidence {confidence} is below {limits.abstain_below}"))
     elif limits.review_below is not None and confidence < limits.review_below:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,23 @@ def test_policies_over_http(office: Office) -> None:
     assert office.ask()["status"] == "answered"
     assert office.admin.post("/v1/policies/rollback").json()["version"] == current["version"]
     assert office.ask()["status"] == "pending_review"
+
+
+def test_the_server_writes_expiry_down(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.jobs.SWEEP_SECONDS", 0.0)
+    text = POLICY.replace("  - {rule: all, ", "  - {deadline_hours: 0.0001, rule: all, ")
+    version = office.admin.post("/v1/policies", json={"text": text, "message": "quick"}).json()["version"]
+    office.admin.post(f"/v1/policies/{version}/release").raise_for_status()
+    made = office.ask()
+    kinds: list[str] = []
+    for _ in range(200):
+        kinds = [event.kind for event in office.workspace.reviews.events(made["review"]["id"])]
+        if len(kinds) > 1:
+            break
+        time.sleep(0.05)
+    assert kinds == ["opened", "expired"]
+    seen = office.app.get(f"/v1/answers/{made['id']}").json()
+    assert (seen["status"], seen["reason"]) == ("abstained", "Nobody approved the answer before its deadline.")
 
 
 def test_the_record_holds(office: Office, tmp_path: Path) -> None:

@@ -13,13 +13,15 @@ import pytest
 from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Table, delete, select, update
 
-from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
-from kernel.records import LOCAL_OWNER, Principal, Question, Role
+from kernel.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
+from kernel.ids import sha256
+from kernel.records import LOCAL_OWNER, PolicyVersion, Principal, Question, Role
 from kernel.settings import Settings
 from kernel.storage import reviews as storage
+from kernel.storage.access import Withdrawals
 from kernel.storage.database import Database
 from kernel.storage.reviews import Reviews, state_after
-from kernel.storage.schema import policy_release, policy_version, review, review_event
+from kernel.storage.schema import answer, policy_release, policy_version, review, review_event
 from pipeline.oversight.reviews import ReviewDesk
 
 HOLD = "format: 1\nname: hold\noutput:\n  - {rule: all, always: true, then: review, approvals: %d}\n"
@@ -105,7 +107,8 @@ def test_the_shipped_policy_of_a_later_program_gets_a_number_of_its_own(
     made: FastWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made.answering.ask(Question(QUESTION))
-    later = made.policies.get(0).__class__(0, "f" * 64, "format: 1\nname: later\n", "", "", "")
+    text = "format: 1\nname: later\n"
+    later = PolicyVersion(0, sha256(text), text, "", "", "")
     monkeypatch.setattr("pipeline.oversight.policy_book.shipped_policy", lambda: later)
     assert [one.number for one in made.policies.items()] == [0, -1]
     assert made.policies.release(-1, "local").text == later.text
@@ -252,7 +255,7 @@ def test_of_many_who_decide_at_once_one_does(made: FastWorkspace, approvals: int
     people = [principal(made, Role.REVIEWER) for _ in range(8)]
     url = made.database.url.render_as_string(hide_password=False)
     other = Database(url, made.settings.ledger_key_file, made.settings.workspace)
-    desks = [made.review_desk, ReviewDesk(Reviews(other), made.answers, made.corpus, made.keys)]
+    desks = [made.review_desk, ReviewDesk(Reviews(other), made.answers, made.corpus, made.keys, made.policies)]
 
     def decide(place: int) -> str:
         desk, who = desks[place % 2], people[place]
@@ -294,6 +297,55 @@ def test_withdrawal_reviews_mark_answers_and_do_not_hide_them(made: FastWorkspac
     assert ("under_review" in kept, kept["answer"]) == (False, bodies[0]["answer"])
     assert (lost["status"], lost["answer"]) == ("abstained", "")
     assert faults(made) == []
+
+
+@pytest.mark.parametrize(
+    ("review_rule", "opened"),
+    [
+        ("{cited_only: true}", 1),
+        ("{cited_only: false}", 2),
+        ("{cited_only: false, confidence_at_least: 1.0, approvals: 2}", 0),
+        ("null", 0),
+    ],
+)
+def test_the_policy_says_which_answers_a_withdrawal_opens_reviews_of(
+    made: FastWorkspace, tmp_path: Path, review_rule: str, opened: int
+) -> None:
+    folder = tmp_path / "folder"
+    (folder / "1.md").write_text("# Other\n\nBeta Team keeps the Lisbon register 1 in a box of steel and oak.\n")
+    made.indexer.ingest(InlineParser(), [folder], "folder")
+    made.policies.add(f"format: 1\nname: i\nimpact:\n  review: {review_rule}\n", "local", "i")
+    made.policies.release(1, "local")
+    one = made.answering.ask(Question(QUESTION))
+    two = made.answering.ask(Question("What is the box of Beta Team made of?"))
+    cites = [{citation["title"] for citation in body["citations"]} for body in (one, two)]
+    assert [("Register 0" in titles) for titles in cites] == [True, False]
+    if review_rule.startswith("{cited_only: false, conf"):
+        assert one["confidence"] <= 1.0
+        with made.database.write() as connection:
+            connection.execute(update(answer).values(confidence=0.9))
+    found = made.catalog.documents(made.snapshots.live().snapshot, LOCAL_OWNER, limit=9)
+    gone = next(document.id for document in found if document.path.endswith("0.md"))
+    Withdrawals(made.database).withdraw([gone], {"reason": "x", "by": "local"})
+    with made.database.write() as connection:
+        numbers = [body["ledger"]["index"] for body in (one, two)]
+        ids = made.review_desk.open_withdrawn(connection, numbers, "withdrawn by its author")
+    assert len(ids) == opened
+    if opened:
+        first = made.reviews.of_answers(numbers)[numbers[0]][0]
+        assert (first.id in ids, first.reason) == (True, "withdrawn")
+        assert made.reviews.events(first.id)[0].payload["comment"] == "withdrawn by its author"
+
+
+def test_a_policy_whose_text_was_changed_answers_nothing(made: FastWorkspace) -> None:
+    made.policies.add(HOLD % 1, "local", "x")
+    made.policies.release(1, "local")
+    with made.database.write() as connection:
+        connection.execute(
+            update(policy_version).where(policy_version.c.number == 1).values(text="format: 1\nname: x\n")
+        )
+    with pytest.raises(IntegrityFailure, match="policy 1"):
+        made.answering.ask(Question(QUESTION))
 
 
 def test_assignment_names_a_person_who_may_review(made: FastWorkspace) -> None:

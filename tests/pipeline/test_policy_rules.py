@@ -285,7 +285,7 @@ name: full
 topics:
   dose: [dosage]
 stakes: {default: low, topics: {dose: high}}
-thresholds: {supported: 0.6, partial_below: 1, abstain_below: 0.1, review_below: 0.2}
+thresholds: {supported: 0.6, abstain_below: 0.1, review_below: 0.2}
 review: {approvals: 1, deadline_hours: 24}
 retention: {answers_days: 365, basis: six years}
 impact:
