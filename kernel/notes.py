@@ -7,7 +7,6 @@ A verifier key is `NAME+ID+BASE64`, where ID is the first four bytes of SHA-256(
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -78,7 +77,7 @@ class Verifier:
     def _signed(self, text: str, value: str) -> bool:
         try:
             data = base64.b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:
             return False
         return data[:4] == self.id and self.holds(text, data[4:])
 
@@ -89,9 +88,9 @@ class Verifier:
         identity, _, packed = rest.partition("+")
         try:
             data = base64.b64decode(packed, validate=True)
-        except binascii.Error:
+        except ValueError:
             data = b""
-        if not name or data[:1] != ED25519 or len(data) != 33:
+        if not re.fullmatch(r"[^\s+]+", name) or data[:1] != ED25519 or len(data) != 33:
             raise InvalidInput("a ledger's public key looks like NAME+8 hex digits+base64")
         key = cls(name, data[1:])
         if key.id.hex() != identity:
@@ -151,7 +150,7 @@ class Signer:
 
 def parse_checkpoint(text: str) -> Checkpoint:
     """The tree head that a text says. Raises IntegrityFailure where it says none."""
-    found = re.fullmatch(r"([^\n]+)\n(0|[1-9]\d*)\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", text)
+    found = re.fullmatch(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", text)
     if found is None:
         raise IntegrityFailure("this is no checkpoint: it has no origin, size and root")
     return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)))
@@ -162,7 +161,7 @@ def _parse_secret(path: Path) -> tuple[str, bytes]:
     name, _, rest = text.removeprefix(_PRIVATE).partition("+")
     try:
         data = base64.b64decode(rest.partition("+")[2], validate=True)
-    except binascii.Error:
+    except ValueError:
         data = b""
     if not text.startswith(_PRIVATE) or data[:1] != ED25519 or len(data) != 33:
         raise InvalidInput(f"{path} holds no signing key")
