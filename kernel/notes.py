@@ -124,9 +124,12 @@ class Signer:
         if self._opened is None:
             if not self._path.exists():
                 self._make()
-            name, seed = _parse_secret(self._path)
+            name, identity, seed = _parse_secret(self._path)
             key = Ed25519PrivateKey.from_private_bytes(seed)
-            self._opened = key, Verifier(name, key.public_key().public_bytes_raw())
+            verifier = Verifier(name, key.public_key().public_bytes_raw())
+            if verifier.id.hex() != identity:
+                raise InvalidInput(f"{self._path} was changed: its id does not fit its key")
+            self._opened = key, verifier
         return self._opened
 
     def _make(self) -> None:
@@ -156,13 +159,15 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)))
 
 
-def _parse_secret(path: Path) -> tuple[str, bytes]:
-    text = path.read_text().strip()
+def _parse_secret(path: Path) -> tuple[str, str, bytes]:
+    """Name, id and seed of the key in a file."""
+    text = path.read_text(errors="replace").strip()
     name, _, rest = text.removeprefix(_PRIVATE).partition("+")
+    identity, _, packed = rest.partition("+")
     try:
-        data = base64.b64decode(rest.partition("+")[2], validate=True)
+        data = base64.b64decode(packed, validate=True)
     except ValueError:
         data = b""
     if not text.startswith(_PRIVATE) or data[:1] != ED25519 or len(data) != 33:
         raise InvalidInput(f"{path} holds no signing key")
-    return name, data[1:]
+    return name, identity, data[1:]

@@ -17,13 +17,8 @@ ROOT = bytes(range(32))
 HEAD = Checkpoint("vouch-test", 7, ROOT)
 C2SP_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 """The key, text and signature that document Go's signed notes, which C2SP took up."""
-C2SP_TEXT = (
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n"
-)
-C2SP_SIGNATURE = (
-    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
-)
+C2SP_TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+C2SP_SIGNATURE = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
 
 
 @pytest.fixture
