@@ -75,10 +75,7 @@ class Verifier:
         return parse_checkpoint(text)
 
     def _signed(self, text: str, value: str) -> bool:
-        try:
-            data = base64.b64decode(value, validate=True)
-        except ValueError:
-            return False
+        data = _unpacked(value)
         return data[:4] == self.id and self.holds(text, data[4:])
 
     @classmethod
@@ -86,10 +83,7 @@ class Verifier:
         """The key of a text form. Raises InvalidInput where it is none."""
         name, _, rest = text.strip().partition("+")
         identity, _, packed = rest.partition("+")
-        try:
-            data = base64.b64decode(packed, validate=True)
-        except ValueError:
-            data = b""
+        data = _unpacked(packed)
         if not re.fullmatch(r"[^\s+]+", name) or data[:1] != ED25519 or len(data) != 33:
             raise InvalidInput("a ledger's public key looks like NAME+8 hex digits+base64")
         key = cls(name, data[1:])
@@ -164,10 +158,16 @@ def _parse_secret(path: Path) -> tuple[str, str, bytes]:
     text = path.read_text(errors="replace").strip()
     name, _, rest = text.removeprefix(_PRIVATE).partition("+")
     identity, _, packed = rest.partition("+")
-    try:
-        data = base64.b64decode(packed, validate=True)
-    except ValueError:
-        data = b""
+    data = _unpacked(packed)
     if not text.startswith(_PRIVATE) or data[:1] != ED25519 or len(data) != 33:
         raise InvalidInput(f"{path} holds no signing key")
     return name, identity, data[1:]
+
+
+def _unpacked(text: str) -> bytes:
+    """The bytes of base64 in its one canonical form; none for any other text."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
+    return data if base64.b64encode(data).decode() == text else b""
