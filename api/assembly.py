@@ -13,6 +13,7 @@ from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.reranker import HttpReranker
 from kernel.settings import Settings
 from kernel.storage.answers import Answers
+from kernel.storage.audit import AuditRecords
 from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
@@ -23,7 +24,11 @@ from kernel.storage.snapshots import Snapshots
 from pipeline.answering import Answering, AnsweringSettings
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.indexing import Indexer
+from pipeline.oversight.bundles import Prover
 from pipeline.oversight.lineage import LineageReader
+from pipeline.oversight.openlineage import OpenLineage
+from pipeline.oversight.pack import Packer
+from pipeline.oversight.report import Reporter
 from pipeline.oversight.verify import Verifier
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
@@ -197,6 +202,26 @@ class Workspace:
     @cached_property
     def entities(self) -> EntityBrowser:
         return EntityBrowser(self.library, self.corpus)
+
+    @cached_property
+    def records(self) -> AuditRecords:
+        return AuditRecords(self.database)
+
+    @cached_property
+    def prover(self) -> Prover:
+        return Prover(self.answers, self.ledger, self.records)
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        return Reporter(self.answers, self.ledger, self.records, self.lineage, self.prover)
+
+    @cached_property
+    def packer(self) -> Packer:
+        return Packer(self.database, self.answers, self.ledger, self.records, self.lineage, self.reporter)
+
+    @cached_property
+    def openlineage(self) -> OpenLineage:
+        return OpenLineage(self.answers, self.records, self.settings.workspace)
 
     @cached_property
     def verifier(self) -> Verifier:

@@ -26,16 +26,18 @@ _SIGNATURE = re.compile(r"^— (\S+) (\S+)$")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree head: whose tree it is, how many leaves it has, and the root over them."""
+    """A tree head: whose tree it is, how many leaves it has, and the root over them; and lines signed with it."""
 
     origin: str
     size: int
     root: bytes
+    more: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The bytes that are signed, as text."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.more)
+        return "".join(f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,11 @@ class Signer:
 
 def parse_checkpoint(text: str) -> Checkpoint:
     """The tree head that a text says. Raises IntegrityFailure where it says none."""
-    found = re.fullmatch(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", text)
+    found = re.fullmatch(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n((?:[^\n]+\n)*)", text)
     if found is None:
         raise IntegrityFailure("this is no checkpoint: it has no origin, size and root")
-    return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)))
+    more = tuple(found.group(4).split("\n")[:-1])
+    return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)), more)
 
 
 def _parse_secret(path: Path) -> tuple[str, str, bytes]:
