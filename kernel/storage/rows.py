@@ -83,10 +83,7 @@ def revision_digest(facts: Sequence[Any], parts_of: Sequence[Sequence[Sequence[A
     """What a snapshot's entry in the ledger binds of a revision: SHA-256 over its facts and the rows that belong to it
     (`revision_parts`), each part in the order of its values, whatever order it was read in.
     """
-    lines = [dumps(list(facts))]
-    for rows in parts_of:
-        lines += [dumps(row) for row in sorted(map(list, rows))]
-    return sha256("\n".join(lines))
+    return sha256(dumps([list(facts), *(sorted(map(list, rows)) for rows in parts_of)]))
 
 
 def revision_digests(connection: Connection, revision_ids: Sequence[int]) -> dict[int, str]:
