@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from api.assembly import Workspace
 from api.edge import Edge
+from api.heads import HeadKeeper
 from api.jobs import JobRunner
 from api.metrics import Metrics
 from api.problems import on_http_exception, on_validation_error, on_vouch_error
@@ -25,6 +26,7 @@ from api.routes import (
     health,
     jobs,
     keys,
+    ledger,
     policies,
     questions,
     reviews,
@@ -39,7 +41,21 @@ DESCRIPTION = """Answers from an organisation's own documents, with citations th
 every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the least role that reaches it
 as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`."""
 
-ROUTERS = (questions, answers, documents, sources, jobs, snapshots, entities, policies, reviews, keys, health, docs)
+ROUTERS = (
+    questions,
+    answers,
+    documents,
+    sources,
+    jobs,
+    snapshots,
+    entities,
+    policies,
+    reviews,
+    ledger,
+    keys,
+    health,
+    docs,
+)
 
 
 def create_app(workspace: Workspace) -> FastAPI:
@@ -48,7 +64,8 @@ def create_app(workspace: Workspace) -> FastAPI:
     Starting it warms the workspace and takes up jobs; stopping it puts the job in hand back into the queue.
     """
     metrics = Metrics()
-    services = Services(workspace, JobRunner(workspace, metrics), metrics)
+    heads = HeadKeeper(workspace.settings.checkpoint_file, lambda: workspace.ledger)
+    services = Services(workspace, JobRunner(workspace, metrics), metrics, heads)
     app = FastAPI(
         title="Vouch",
         version=version("vouch-rag"),
@@ -80,6 +97,7 @@ def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextMan
             yield
         finally:
             await run_in_threadpool(services.runner.stop)
+            await run_in_threadpool(services.heads.stop)
 
     return lifespan
 
@@ -91,7 +109,10 @@ def _start(services: Services) -> None:
     parts = ("answering", "answers", "catalog", "entities", "indexer", "jobs", "keys", "lineage", "requests")
     for part in (*parts, "policies", "releases", "review_desk", "reviews"):
         getattr(workspace, part)
+    for part in ("ledger", "prover", "reporter"):
+        getattr(workspace, part)
     services.runner.start()
+    services.heads.start()
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,8 @@ COMMANDS = {
     "answers": Entry("answers", "Past answers.", True),
     "lineage": Entry("lineage", "Write what an answer stood on, back to the sources."),
     "verify": Entry("checks", "Check the store, its indexes and the record of every answer."),
+    "ledger": Entry("ledger", "The signed record of everything that must be provable.", True),
+    "audit": Entry("audit", "Reports and packs for somebody who was not there.", True),
     "sources": Entry("sources", "Where documents come from.", True),
     "documents": Entry("documents", "Documents, their state and their text.", True),
     "snapshots": Entry("snapshots", "Published states of the documents, and going back to one.", True),
