@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,24 +102,27 @@ class Database:
         return self.signer.path.with_name("ledger.checkpoint")
 
     def keep_head(self, note: str) -> None:
-        """Append a signed checkpoint to the head file; where that has grown long, it begins again with this one."""
-        with self.head_file.open("a", encoding="utf-8") as file:
-            file.write(note.rstrip() + END_OF_NOTE)
-            grown = file.tell() > LONGEST_HEAD
-        if grown:
-            draft = self.head_file.with_name(f".{self.head_file.name}.{secrets.token_hex(4)}")
-            draft.write_text(note.rstrip() + END_OF_NOTE, encoding="utf-8")
-            draft.replace(self.head_file)
+        """Append a signed checkpoint to the head file. Where that has grown long, or was left unfinished when the
+        machine went down, it begins again with this one.
+        """
+        with self.head_file.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(END_OF_NOTE)))
+            whole = size == 0 or file.read() == END_OF_NOTE.encode()
+            if whole and size < LONGEST_HEAD:
+                file.write(f"{note.rstrip()}{END_OF_NOTE}".encode())
+                return
+        draft = self.head_file.with_name(f".{self.head_file.name}.{secrets.token_hex(4)}")
+        draft.write_text(f"{note.rstrip()}{END_OF_NOTE}", encoding="utf-8")
+        draft.replace(self.head_file)
 
     def heads(self) -> list[str] | None:
-        """The signed checkpoints of the head file, oldest first; None where there is no such file.
-
-        What a process that was killed left unfinished at the end is no checkpoint.
-        """
+        """What the head file holds, oldest first: signed checkpoints, if it is whole. None where there is no file."""
         if not self.head_file.is_file():
             return None
         text = self.head_file.read_text(encoding="utf-8", errors="replace")
-        return [f"{part}\n" for part in text.split(END_OF_NOTE)[:-1]]
+        *notes, rest = text.split(END_OF_NOTE)
+        return [*(f"{note}\n" for note in notes), *([rest] if rest else [])]
 
     def migrate(self) -> None:
         """Bring the schema up to this program's version; does nothing where it is there already."""

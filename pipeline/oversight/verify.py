@@ -16,6 +16,9 @@ from kernel.storage.ledger_checks import store_faults
 from pipeline.oversight.tree_check import TreeCheck
 from retrieval.shelf import Shelf
 
+LINES_OF_NOTE = 5
+"""Of a signed checkpoint with one signature."""
+
 
 class Verifier:
     """Reads everything and changes nothing."""
@@ -61,6 +64,9 @@ class Verifier:
         notes += [(f"checkpoint {number}", note) for number, note in enumerate(witnesses, 1)]
         opened: list[tuple[str, Checkpoint]] = []
         for name, note in notes:
+            if note.count("\n") != LINES_OF_NOTE:
+                yield Fault(name, "holds something else than whole signed checkpoints")
+                continue
             try:
                 opened.append((name, key.open(note)))
             except IntegrityFailure as error:

@@ -11,7 +11,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 import kernel.storage.migrations
-from kernel.ids import sha256
+from kernel.ids import derived_id, sha256
 from kernel.records import LOCAL_OWNER, Principal, Role
 from kernel.storage.answers import Answers
 from kernel.storage.database import Database
@@ -39,7 +39,7 @@ REVISION = ("1, 1, 1, 'c', :text, 'r', 'text/plain', 'T', 'file:///a', 'ok', NUL
 ROWS = (
     ("'access_version', '0'", "setting"),
     ("1, 'handbook', '/', :day", "source"),
-    ("1, 'doc_a', 1, 'a', NULL, :day", "document"),
+    ("1, :document, 1, 'a', NULL, :day", "document"),
     REVISION,
     ("1, 'staff'", "revision_group"),
     ("1, 'Alpha.'", "revision_text"),
@@ -63,7 +63,7 @@ def first_release(database: Database) -> None:
             connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{database.schema}"'))
     values = {"day": WHEN.format(2), "start": WHEN.format(1), "end": WHEN.format(3), "answered": WHEN.format(4)}
     values |= {"text": sha256("Alpha."), "template": sha256("template"), "blob": b"", "no": False, "yes": True}
-    values |= {"body": json.dumps(BODY), "run": json.dumps(RUN)}
+    values |= {"document": derived_id("doc", "handbook", "a"), "body": json.dumps(BODY), "run": json.dumps(RUN)}
     with database.write() as connection:
         config.attributes |= {"connection": connection, "database": database}
         command.upgrade(config, "0001")
@@ -77,12 +77,19 @@ def test_what_the_first_release_stored_is_kept_and_vouched_for(connect: Callable
     first_release(database)
     database.migrate()
     ledger, answers = Ledger(database), Answers(database)
-    kinds = [leaf.kind for leaf in ledger.leaves(0, 99)]
-    assert kinds == ["ledger.opened", "key.created", "snapshot.published", "prompt.first_used", "key.revoked", "answer"]
+    assert [leaf.kind for leaf in ledger.leaves(0, 99)] == [
+        "ledger.opened",
+        "key.created",
+        "snapshot.published",
+        "source.added",
+        "prompt.first_used",
+        "key.revoked",
+        "answer",
+    ]
     assert list(TreeCheck(ledger.key).faults(ledger.rows())) == []
     assert list(store_faults(database, ledger)) == []
     record = answers.get("ans_old", Principal("key_old", Role.APP))
-    assert record.body == BODY | {"ledger": {"index": 5, "leaf_sha256": ledger.leaf(5).sha256}}
+    assert record.body == BODY | {"ledger": {"index": 6, "leaf_sha256": ledger.leaf(6).sha256}}
     assert record.run == RUN
     assert [item.id for item in Keys(database).items()] == ["key_old"]
     staff = Principal("key_x", Role.APP, frozenset({"staff"}))

@@ -17,6 +17,7 @@ from tamper_site import Saboteur
 from kernel import merkle
 from kernel.notes import Checkpoint, Signer
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
+from kernel.storage.database import END_OF_NOTE
 from kernel.storage.ledger import commitment
 from kernel.storage.schema import answer, answer_evidence, ledger_leaf, ledger_node, ledger_payload
 from pipeline.oversight.bundles import write_bundle
@@ -126,7 +127,7 @@ def test_a_ledger_cut_short_is_found(made: FastWorkspace, write: Write, lost: in
     made.database.head_file.unlink()
     assert faults(made)[0].startswith("the head file: ")
     # whoever also puts an older signed head in its place leaves nothing behind here: a head kept elsewhere tells
-    made.database.head_file.write_text(made.ledger.checkpoint())
+    made.database.head_file.write_text(made.ledger.checkpoint().rstrip() + END_OF_NOTE)
     assert faults(made) == []
     assert faults(made, outside)[0].startswith(f"ledger entry {size - lost}: is missing")
 
@@ -175,7 +176,7 @@ def rewrite(made: FastWorkspace, write: Write, signer: Signer, edit: Callable[[d
             connection.execute(update(ledger_payload).where(where).values(payload=payload))
 
     write(put)
-    made.database.head_file.write_text(key.note(head, values[-1][0]["signature"]))
+    made.database.head_file.write_text(key.note(head, values[-1][0]["signature"]).rstrip() + END_OF_NOTE)
 
 
 def reopened(made: FastWorkspace, *witnesses: str) -> list[str]:

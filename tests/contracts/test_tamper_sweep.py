@@ -150,8 +150,10 @@ def test_any_changed_file_is_found(made: FastWorkspace, tmp_path: Path) -> None:
         data = path.read_bytes()
         changed = bytearray(data)
         changed[len(data) // 2] ^= 1
-        # without the file that names the current index there is none: the next reader makes one from the store
-        gone = [] if path.name == "current" else [None]
+        # without the file that names the current index there is none: the next reader makes one from the store; and
+        # with a database that several hosts use, a host that wrote nothing yet has no head file
+        missed = path.name == "current" or (path.name == "ledger.checkpoint" and not made.database.is_sqlite)
+        gone = [] if missed else [None]
         for content in (bytes(changed), data[: len(data) // 2], *gone):
             path.unlink() if content is None else path.write_bytes(content)
             try:
