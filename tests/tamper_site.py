@@ -208,8 +208,8 @@ _ALWAYS: dict[str, set[str]] = {
     "answer_evidence": {"answer "},
     "document": {"revision "},
     "source": {"table document"},
-    "revision_group": {"table revision_group"},
-    "withdrawal": {"table withdrawal"},
+    "revision_group": {"table revision_group", "access rules "},
+    "withdrawal": {"table withdrawal", "access rules "},
 }
 
 

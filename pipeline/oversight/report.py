@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -162,7 +163,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 def _spread(values: Sequence[float]) -> Json:
     ordered = sorted(values)
-    return {"p50": round(median(ordered), 2), "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 2)}
+    return {"p50": round(median(ordered), 2), "p95": round(ordered[ceil(0.95 * len(ordered)) - 1], 2)}
 
 
 TITLES = {
