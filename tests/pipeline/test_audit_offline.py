@@ -50,7 +50,7 @@ def cited(made: FastWorkspace) -> str:
 def test_a_bundle_holds_with_the_key_alone(made: FastWorkspace) -> None:
     outcome = check_bundle(write_bundle(made.prover.bundle(cited(made), LOCAL_OWNER)), made.ledger.key)
     assert outcome.ok, outcome.fault
-    assert len(outcome.proven) == 6
+    assert len(outcome.proven) == 7
 
 
 def paths(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
