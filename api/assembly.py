@@ -251,7 +251,7 @@ class Workspace:
 
     @cached_property
     def prover(self) -> Prover:
-        return Prover(self.answers, self.ledger, self.records)
+        return Prover(self.answers, self.releases, self.ledger, self.records)
 
     @cached_property
     def reporter(self) -> Reporter:

@@ -480,7 +480,7 @@ class Consistency(Strict):
 
 class AnswerProof(Strict):
     """Proof that an answer is entry `index` of the tree that `checkpoint` signs. `salt` and `payload` are null where
-    the record was erased, or waits for a person and the key is one that asks.
+    the record was erased, or is a draft that was not released to the key that asks.
     """
 
     answer_id: str

@@ -71,8 +71,10 @@ class Verifier:
         """The checkpoint of a note. Raises IntegrityFailure where this key did not sign it, or it says no tree head."""
         text, gap, tail = note.partition("\n\n")
         text += "\n"
-        signatures = [found.groups() for line in tail.splitlines() if (found := _SIGNATURE.match(line))]
-        if not gap or not any(name == self.name and self._signed(text, value) for name, value in signatures):
+        found = [_SIGNATURE.fullmatch(line) for line in tail.removesuffix("\n").split("\n")]
+        signatures = [one.groups() for one in found if one is not None]
+        mine = any(name == self.name and self._signed(text, value) for name, value in signatures)
+        if not gap or len(signatures) != len(found) or not mine:
             raise IntegrityFailure(f"the checkpoint is not signed by {self.name}")
         return parse_checkpoint(text)
 

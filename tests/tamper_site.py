@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from kernel.records import Principal, Question, Role
 from kernel.storage import schema
 from kernel.storage.access import Withdrawals
+from kernel.storage.policies import Policies
+from kernel.storage.reviews import Reviews
 
 ASKER = Principal("key_asker", Role.APP)
 FAR = 1_000_003
@@ -30,10 +32,6 @@ NOT_SAID = {
     ("relation", "id"): "a row number that nothing refers to",
 }
 """Columns that say nothing, and why."""
-
-Fill = Callable[[FastWorkspace], None]
-MORE: list[Fill] = []
-"""What else fills tables: each further kind of record adds its own."""
 
 
 def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
@@ -63,8 +61,37 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     made.keys.revoke(key.id)
     for n in range(answers):
         made.answering.ask(Question(f"Who keeps register {n}?", ASKER))
-    for more in MORE:
+    for more in (fill_policies, fill_reviews):
         more(made)
+
+
+def fill_policies(made: FastWorkspace) -> None:
+    """Two policies besides the one that came with the program, and three releases."""
+    policies = Policies(made.database)
+    text = policies.by_sha256(made.answers.items(ASKER, limit=1)[0][1].body["policy"]["sha256"]).text
+    for n in (1, 2):
+        policies.add(f"{text}\n# version {n}\n", "key_admin", f"the reason for {n}")
+        policies.release(n, "key_admin")
+    policies.release(1, "key_admin")
+
+
+def fill_reviews(made: FastWorkspace) -> None:
+    """Reviews in every state: open, approved by two, edited, rejected, expired."""
+    reviews = Reviews(made.database)
+    numbers = [number for number, _ in made.answers.items(ASKER, limit=6)]
+    ids = []
+    with made.database.write() as connection:
+        for place, number in enumerate(numbers):
+            hours, people = (-1.0 if place == 0 else 24.0), (2 if place == 1 else 1)
+            ids += reviews.open(connection, [number], "policy", approvals=people, deadline_hours=hours, rules=("r",))
+    reviews.expire()
+    reviews.step(ids[1], "assigned", "key_boss", {}, assignee="key_one")
+    reviews.step(ids[1], "commented", "key_one", {"comment": "I look at it"})
+    for actor in ("key_one", "key_two"):
+        reviews.step(ids[1], "approved", actor, {"comment": ""})
+    reviews.step(ids[2], "edited", "key_one", {"edited": {"answer": "Other."}, "reason": "clearer"})
+    reviews.step(ids[3], "rejected", "key_one", {"reason": "wrong"})
+    reviews.step(ids[4], "assigned", "key_boss", {}, assignee="key_two")
 
 
 class Saboteur:
@@ -204,6 +231,10 @@ _CALLED: dict[str, dict[str, str]] = {
     "ledger_leaf": {"number": "ledger entry"},
     "ledger_payload": {"number": "ledger entry"},
     "answer": {"id": "answer"},
+    "policy_version": {"number": "policy", "sha256": "policy"},
+    "policy_release": {"leaf": "ledger entry"},
+    "review": {"id": "review"},
+    "review_event": {"leaf": "ledger entry", "review_id": "review"},
 }
 """By table: columns that name the record, and what they are called in a fault."""
 _ALWAYS: dict[str, set[str]] = {
@@ -212,8 +243,8 @@ _ALWAYS: dict[str, set[str]] = {
     "answer_evidence": {"answer "},
     "document": {"revision "},
     "source": {"table document"},
-    "revision_group": {"table revision_group"},
-    "withdrawal": {"table withdrawal"},
+    "revision_group": {"table revision_group", "access rules "},
+    "withdrawal": {"table withdrawal", "access rules "},
 }
 
 

@@ -57,7 +57,7 @@ def review_faults(
         said = (leaf.subject, leaf.kind, leaf.created_at)
         actor = row.actor if payload is None else payload.get("by")
         if (row.review_id, KIND + row.kind, row.created_at) != said or row.actor != actor:
-            yield Fault(f"review {row.review_id}", f"its step {number} is not what its ledger entry says")
+            yield Fault(f"review {leaf.subject}", f"its step {number} is not what its ledger entry says")
     yield from _state_faults(connection, list(leaves.values()), events, payloads)
 
 

@@ -11,29 +11,29 @@ from typing import Any
 from kernel.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from kernel.merkle import consistent
 from kernel.notes import Checkpoint, Verifier
-from kernel.records import Principal, Role
+from kernel.records import AnswerStatus, Principal, Role
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.audit import AuditRecords
 from kernel.storage.ledger import Ledger
 from pipeline.oversight.offline import BUNDLE
+from pipeline.oversight.release import Releases
 from pipeline.oversight.verify import read_witnesses
 
 Json = dict[str, Any]
-HIDDEN = ("pending_review",)
-"""Statuses whose record an app may not read: nobody released it."""
 
 
 class Prover:
     """Makes proofs of what the ledger holds."""
 
-    def __init__(self, answers: Answers, ledger: Ledger, records: AuditRecords) -> None:
+    def __init__(self, answers: Answers, releases: Releases, ledger: Ledger, records: AuditRecords) -> None:
         self._answers = answers
+        self._releases = releases
         self._ledger = ledger
         self._records = records
 
     def proof(self, answer_id: str, principal: Principal) -> Json:
         """The leaf of an answer, the way from it to a signed head, and the record that it commits to (null where it
-        was erased, or waits for a person). Raises NotFound where `principal` may not read the answer.
+        was erased, or is a draft that was not released). Raises NotFound where `principal` may not read the answer.
         """
         return self._proof(self._answers.get(answer_id, principal), principal)
 
@@ -56,8 +56,7 @@ class Prover:
 
     def _proof(self, record: AnswerRecord, principal: Principal) -> Json:
         size = self._ledger.size()
-        hidden = principal.role == Role.APP and record.body["status"] in HIDDEN
-        stored = None if hidden else self._ledger.payload(record.number)
+        stored = self._ledger.payload(record.number) if self._released(record, principal) else None
         return {
             "answer_id": record.id,
             "index": record.number,
@@ -69,6 +68,13 @@ class Prover:
             "salt": stored and stored[0].hex(),
             "payload": stored and stored[1],
         }
+
+    def _released(self, record: AnswerRecord, principal: Principal) -> bool:
+        """Whether `principal` may see the record as it is: a draft that nobody approved is for reviewers alone."""
+        if principal.role != Role.APP:
+            return True
+        shown = self._releases.record(record.id, principal).body
+        return bool(shown["status"] != AnswerStatus.PENDING_REVIEW.value and shown["answer"] == record.body["answer"])
 
     def _revisions(self, body: Mapping[str, Any]) -> list[Json]:
         quotes: dict[tuple[str, int], list[Json]] = {}

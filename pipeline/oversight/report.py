@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -108,19 +109,26 @@ class Reporter:
         found: Counter[str] = Counter()
         askers = self._records.askers(numbers)
         for review in self._records.reviews(numbers):
-            ended = review["decided_at"]
+            ended = review["decided_at"] if review["state"] in DECIDED else None
             found["all"] += 1
             found[f"state {review['state']}"] += 1
             found["decided_in_time"] += ended is not None and ended <= review["deadline"]
             found["decided_late"] += ended is not None and ended > review["deadline"]
-            found["overdue"] += ended is None and review["deadline"] < moment
+            found["expired_or_overdue"] += ended is None and review["deadline"] < moment
             deciders = {event["actor"] for event in review["events"] if event["kind"] in DECIDED}
             found["decided_by_the_asker"] += askers.get(review["answer_number"], "") in deciders - {""}
             approvers = {event["actor"] for event in review["events"] if event["kind"] in ("approved", "edited")}
             found["too_few_approvals"] += (
                 review["state"] in ("approved", "edited") and len(approvers) < review["approvals"]
             )
-        names = ("all", "decided_in_time", "decided_late", "overdue", "decided_by_the_asker", "too_few_approvals")
+        names = (
+            "all",
+            "decided_in_time",
+            "decided_late",
+            "expired_or_overdue",
+            "decided_by_the_asker",
+            "too_few_approvals",
+        )
         states = {name.removeprefix("state "): count for name, count in found.items() if name.startswith("state ")}
         return {name: found[name] for name in names} | {"by_state": dict(sorted(states.items()))}
 
@@ -162,7 +170,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 def _spread(values: Sequence[float]) -> Json:
     ordered = sorted(values)
-    return {"p50": round(median(ordered), 2), "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 2)}
+    return {"p50": round(median(ordered), 2), "p95": round(ordered[ceil(0.95 * len(ordered)) - 1], 2)}
 
 
 TITLES = {

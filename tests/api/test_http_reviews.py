@@ -211,3 +211,16 @@ def test_the_server_writes_expiry_down(office: Office, monkeypatch: pytest.Monke
 
 def test_the_record_holds(office: Office, tmp_path: Path) -> None:
     assert list(office.workspace.verifier.faults()) == []
+
+
+def test_a_draft_does_not_leave_through_its_proof(office: Office) -> None:
+    for step, body, released in (("approve", {}, True), ("reject", {"reason": "wrong"}, False)):
+        made = office.ask()
+        address = f"/v1/answers/{made['id']}/proof"
+        waiting = office.app.get(address)
+        assert waiting.status_code == 200
+        assert waiting.json()["payload"] is None
+        assert SECRET not in waiting.text
+        assert SECRET in office.one.get(address).text
+        assert office.one.post(f"/v1/reviews/{made['review']['id']}/{step}", json=body).status_code == 200
+        assert (SECRET in office.app.get(address).text) is released

@@ -17,11 +17,7 @@ from kernel.settings import Settings
 from kernel.storage import schema
 
 WAITING = {
-    "policy_version",
-    "policy_release",
     "stale",
-    "review",
-    "review_event",
     "hold",
     "erasure",
     "erased_leaf",
