@@ -9,6 +9,7 @@ from kernel.errors import InvalidInput
 from kernel.ports import Generator
 from kernel.providers.decomposer import ModelDecomposer
 from kernel.providers.embedder import OnnxEmbedder, ensure_model
+from kernel.providers.judge import ModelJudge
 from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.reranker import HttpReranker
 from kernel.settings import Settings
@@ -21,6 +22,7 @@ from kernel.storage.keys import Keys, Requests
 from kernel.storage.snapshots import Snapshots
 from pipeline.answering import Answering, AnsweringSettings
 from pipeline.extractive import ExtractiveGenerator
+from pipeline.grounding import Checks
 from pipeline.indexing import Indexer
 from pipeline.oversight.lineage import LineageReader
 from pipeline.oversight.verify import Verifier
@@ -33,6 +35,8 @@ from retrieval.ranker import shipped_ranker
 from retrieval.search import Searcher
 from retrieval.shelf import Shelf
 
+VERDICT_TOKENS = 64
+"""Most tokens of a judge's verdict; one that is cut off there is none."""
 PARTS_TOKENS = 512
 """Most tokens of a reply that lists sub-questions; one that is cut off there is none."""
 
@@ -179,7 +183,30 @@ class Workspace:
     def answering(self) -> Answering:
         settings = self.settings
         limits = AnsweringSettings(settings.top_k, settings.context_tokens, settings.max_question_chars)
-        return Answering(self.snapshots, self.searcher, self.generator, self.answers, limits)
+        return Answering(self.snapshots, self.searcher, self.generator, self.answers, limits, self.checks)
+
+    @cached_property
+    def checks(self) -> Checks:
+        """What sentences are checked with. Raises InvalidInput where a judge's settings are incomplete."""
+        return Checks(embedder=self.embedder, judge=self.judge)
+
+    @cached_property
+    def judge(self) -> ModelJudge | None:
+        """The optional check by a language model; None by default. Raises InvalidInput where its name is missing."""
+        settings = self.settings
+        if not settings.judge_base_url:
+            return None
+        if not settings.judge_model:
+            raise InvalidInput("judge_base_url needs judge_model: records name the model that judged")
+        generator = OpenAIGenerator(
+            settings.judge_base_url,
+            settings.judge_model,
+            api_key=settings.judge_api_key.get_secret_value() if settings.judge_api_key else None,
+            max_tokens=VERDICT_TOKENS,
+            deadline_seconds=settings.judge_deadline_seconds,
+            retries=1,
+        )
+        return ModelJudge(generator)
 
     @cached_property
     def lineage(self) -> LineageReader:

@@ -306,10 +306,28 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """How far the cited quotes carry a sentence: `label` is supported, contradicted or not_found."""
+    """How far the cited quotes carry a sentence: `label` is supported, contradicted or not_found.
+
+    `score` is the probability that they support it. `judge` says what became of asking a language model: `used`,
+    or `failed: ` and why; it is None where none was asked.
+    """
 
     label: str
     score: float
+    judge: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From which probabilities on an answer counts as what: policy, versioned like prompts.
+
+    A sentence is supported from `supported` on. An answer whose confidence is below `abstain_below` is withheld, and
+    one below `review_below` asks for a reviewer; 0 switches either off.
+    """
+
+    supported: float = 0.5
+    abstain_below: float = 0.0
+    review_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +402,7 @@ class Grounded:
     citations: tuple[Citation, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     notices: tuple[Notice, ...] = ()
+    needs_review: bool = False
 
 
 # --- Administration -------------------------------------------------------------------------------------------------

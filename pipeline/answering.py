@@ -15,6 +15,7 @@ from kernel.errors import GenerationFailed, InvalidInput
 from kernel.ids import random_id, sha256
 from kernel.ports import GenerationRequest, Generator
 from kernel.records import (
+    AnswerSentence,
     AnswerStatus,
     Decomposed,
     DocumentInfo,
@@ -30,7 +31,7 @@ from kernel.records import (
 )
 from kernel.storage.answers import Answers
 from kernel.storage.snapshots import Snapshots
-from pipeline.grounding import ground
+from pipeline.grounding import Checks, ground
 from pipeline.prompts.templates import find_prompt, render
 from retrieval.context import assemble
 from retrieval.reasons import reasons_of
@@ -78,12 +79,14 @@ class Answering:
         generator: Generator,
         answers: Answers,
         settings: AnsweringSettings,
+        checks: Checks | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._searcher = searcher
         self._generator = generator
         self._answers = answers
         self._settings = settings
+        self._checks = checks or Checks()
 
     def retrieve(self, question: Question, *, explain: bool = False) -> Retrieved:
         """The passages alone, without an answer. Raises InvalidInput, or NotFound for an unknown snapshot."""
@@ -128,7 +131,7 @@ class Answering:
         messages = render(prompt, question.text, evidence)
         generation, grounded = self._generate(question, messages, evidence)
         generated = time.perf_counter()
-        grounded = grounded or ground(generation, evidence)
+        grounded = grounded or ground(generation, evidence, self._checks)
         timings = {
             "retrieve": round((retrieved - begin) * 1000, 3),
             "generate": round((generated - retrieved) * 1000, 3),
@@ -193,7 +196,7 @@ class Answering:
             "question": question.text,
             "answer": grounded.answer,
             "confidence": grounded.confidence,
-            "sentences": [asdict(sentence) for sentence in grounded.sentences],
+            "sentences": [sentence_json(sentence) for sentence in grounded.sentences],
             "citations": [citation_json(citation) for citation in grounded.citations],
             "conflicts": [asdict(conflict) for conflict in grounded.conflicts],
             "notices": [asdict(notice) for notice in grounded.notices],
@@ -225,6 +228,7 @@ class Answering:
             "principal": {"id": principal.id, "role": principal.role.value, "groups": groups},
             "settings": asdict(self._settings) | {"top_k": question.top_k or self._settings.top_k},
             "method": self._searcher.method,
+            "checks": self._checks.method,
             **({"reranker": asdict(found.reranker)} if found.reranker else {}),
             **({"decomposer": asdict(found.decomposer)} if found.decomposer else {}),
             "entities": list(found.entities),
@@ -278,6 +282,12 @@ def helpers_json(found: Found | Retrieved) -> dict[str, Any]:
         one = found.decomposer
         shown["decomposer"] = {"model": one.model, "state": one.state, "parts": list(one.parts)}
     return shown
+
+
+def sentence_json(sentence: AnswerSentence) -> dict[str, Any]:
+    """A sentence as JSON: its support names a judge only where one was asked."""
+    support = {name: value for name, value in asdict(sentence.support).items() if value is not None}
+    return asdict(sentence) | {"support": support}
 
 
 def citation_json(citation: Any) -> dict[str, Any]:
