@@ -106,7 +106,9 @@ def page(results: Mapping[str, Any]) -> str:
     if "untitled" in results:
         lines += ["## Titles removed, capitals removed", "", UNTITLED, "", *table(results["untitled"]), ""]
     for part in ("claims", "confidence"):
-        lines += [f"## {CHECKS[part][0]}", "", CHECKS[part][1], "", *table(results[part]), ""] if part in results else []
+        lines += (
+            [f"## {CHECKS[part][0]}", "", CHECKS[part][1], "", *table(results[part]), ""] if part in results else []
+        )
     if "scale" in results:
         lines += ["## Scale and growth", "", SCALE, "", *_scale(results["scale"]), ""]
     return "\n".join(lines)

@@ -61,11 +61,12 @@ def test_never_supported(claim: str, quote: str, label: str, embedder: OnnxEmbed
         ("An employee may take 112 days of parental leave.", "leave"),
         ("Agencies must not report the incident within 72 hours of 2020-02-02.", "report"),
         ("Contoso was acquired by Northwind Traders.", "deal"),
-        ("Northwind Traders acquired Contoso for 1000 dollars.", "deal"),
+        ("Northwind Traders acquired Contoso for $1000.", "deal"),
         ("Aspirin reduces the risk of stroke.", "drug"),
     ],
 )
-def test_said_in_other_words(claim: str, quote: str, embedder: OnnxEmbedder | None) -> None:
+def test_said_in_other_words(claim: str, quote: str, models: Path) -> None:
+    embedder = OnnxEmbedder(models / "all-MiniLM-L6-v2", 1)
     assert checked(claim, QUOTES[quote], embedder).label == "supported"
 
 
