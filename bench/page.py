@@ -47,8 +47,8 @@ looking at even claims; the odd ones' totals were seen several times.""",
     ),
     "confidence": (
         "Confidence of answers",
-        """`python -m bench.claims confidence`: answers of the extractive pipeline to odd questions (abstentions left out).
-Right: every group of key facts is in the answer's text (documents), or a gold answer is in its text or in a quote that
+        """`python -m bench.claims confidence`: answers of the extractive pipeline to odd questions, without
+abstentions. Right: every group of key facts is in the answer's text (documents), or a gold answer is in its text or in a quote that
 it cites (multi-hop sets; yes/no questions left out). ECE over ten bins.""",
     ),
 }
@@ -105,10 +105,8 @@ def page(results: Mapping[str, Any]) -> str:
         lines += [f"## {TITLES[part]}", "", *section] if section else []
     if "untitled" in results:
         lines += ["## Titles removed, capitals removed", "", UNTITLED, "", *table(results["untitled"]), ""]
-    for part in ("claims", "confidence"):
-        lines += (
-            [f"## {CHECKS[part][0]}", "", CHECKS[part][1], "", *table(results[part]), ""] if part in results else []
-        )
+    for part, (title, about) in CHECKS.items():
+        lines += [f"## {title}", "", about, "", *table(results[part]), ""] if part in results else []
     if "scale" in results:
         lines += ["## Scale and growth", "", SCALE, "", *_scale(results["scale"]), ""]
     return "\n".join(lines)
