@@ -48,8 +48,8 @@ looking at even claims; the odd ones' totals were seen several times.""",
     "confidence": (
         "Confidence of answers",
         """`python -m bench.claims confidence`: answers of the extractive pipeline to odd questions, without
-abstentions. Right: every group of key facts is in the answer's text (documents), or a gold answer is in its text or in a quote that
-it cites (multi-hop sets; yes/no questions left out). ECE over ten bins.""",
+abstentions. Right: every group of key facts is in the answer's text (documents), or a gold answer is in its text or in
+a quote that it cites (multi-hop sets; yes/no questions left out). ECE over ten bins.""",
     ),
 }
 
