@@ -30,8 +30,6 @@ ANSWER_FEATURES = (
     "quote_coverage",
     "documents",
     "length",
-    "asked",
-    "best_score",
     "others_gap",
     "conflicts",
     "open",
@@ -86,8 +84,7 @@ def answer_features(grounded: Grounded, evidence: Evidence) -> Floats:
         _coverage(quotes, evidence),
         min(len({citation.document_id for citation in cited}), 4) / 4,
         np.tanh(len(grounded.answer) / 400),
-        np.tanh(sum(evidence.rarity.values()) / 60),
-        *_standing_out(evidence),
+        _gap(evidence),
         float(bool(grounded.conflicts)),
         float(grounded.status == AnswerStatus.PARTIAL and not grounded.conflicts),
     ]
@@ -111,11 +108,10 @@ def _coverage(text: str, evidence: Evidence) -> float:
     return sum(weight for term, weight in evidence.rarity.items() if term in held) / total if total else 0.0
 
 
-def _standing_out(evidence: Evidence) -> tuple[float, float]:
-    """The best passage's score, and the gap between the second and the third, both squashed."""
+def _gap(evidence: Evidence) -> float:
+    """The gap between the second and the third passage's score, squashed."""
     scores = sorted((passage.score for passage in evidence.passages), reverse=True)
-    gap = scores[1] - scores[2] if len(scores) > 2 else 0.0
-    return float(np.tanh(scores[0] / 15)), float(np.tanh(gap / 8))
+    return float(np.tanh((scores[1] - scores[2]) / 8)) if len(scores) > 2 else 0.0
 
 
 @cache
