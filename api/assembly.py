@@ -9,6 +9,7 @@ from kernel.errors import InvalidInput
 from kernel.ports import Generator
 from kernel.providers.decomposer import ModelDecomposer
 from kernel.providers.embedder import OnnxEmbedder, ensure_model
+from kernel.providers.judge import ModelJudge
 from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.output_check import ModelChecker
 from kernel.providers.reranker import HttpReranker
@@ -26,6 +27,7 @@ from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
 from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
+from pipeline.grounding import Checks
 from pipeline.indexing import Indexer
 from pipeline.oversight.bundles import Prover
 from pipeline.oversight.lineage import LineageReader
@@ -45,6 +47,8 @@ from retrieval.ranker import shipped_ranker
 from retrieval.search import Searcher
 from retrieval.shelf import Shelf
 
+VERDICT_TOKENS = 64
+"""Most tokens of a judge's verdict; one that is cut off there is none."""
 PARTS_TOKENS = 512
 """Most tokens of a reply that lists sub-questions; one that is cut off there is none."""
 
@@ -204,7 +208,7 @@ class Workspace:
             settings.top_k, settings.context_tokens, settings.max_question_chars, settings.candidates, settings.search
         )
         oversight = Oversight(self.policies, self.reviews, self._checker())
-        return Answering(self.snapshots, self.searcher, self.generator, self.answers, pinned, oversight)
+        return Answering(self.snapshots, self.searcher, self.generator, self.answers, pinned, oversight, self.checks)
 
     def _checker(self) -> ModelChecker | None:
         """Judges answers by rules in words, where a model server is configured: with few tokens and little time."""
@@ -236,6 +240,29 @@ class Workspace:
     @cached_property
     def review_desk(self) -> ReviewDesk:
         return ReviewDesk(self.reviews, self.answers, self.corpus, self.keys, self.policies)
+
+    @cached_property
+    def checks(self) -> Checks:
+        """What sentences are checked with. Raises InvalidInput where a judge's settings are incomplete."""
+        return Checks(embedder=self.embedder, judge=self.judge)
+
+    @cached_property
+    def judge(self) -> ModelJudge | None:
+        """The optional check by a language model; None by default. Raises InvalidInput where its name is missing."""
+        settings = self.settings
+        if not settings.judge_base_url:
+            return None
+        if not settings.judge_model:
+            raise InvalidInput("judge_base_url needs judge_model: records name the model that judged")
+        generator = OpenAIGenerator(
+            settings.judge_base_url,
+            settings.judge_model,
+            api_key=settings.judge_api_key.get_secret_value() if settings.judge_api_key else None,
+            max_tokens=VERDICT_TOKENS,
+            deadline_seconds=settings.judge_deadline_seconds,
+            retries=1,
+        )
+        return ModelJudge(generator)
 
     @cached_property
     def lineage(self) -> LineageReader:

@@ -181,10 +181,14 @@ class RejectRequest(Strict):
 
 
 class Support(Strict):
-    """How far the cited quotes carry a sentence."""
+    """How far the cited quotes carry a sentence: `score` is the probability that they support it.
+
+    `judge` only where a language model was asked: `used`, or `failed: ` and why.
+    """
 
     label: Literal["supported", "contradicted", "not_found"]
     score: float
+    judge: str | None = None
 
 
 class AnswerSentence(Strict):

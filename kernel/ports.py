@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kernel.records import Evidence, Generation, Message, ModelInfo, Span
+from kernel.records import Evidence, Generation, Message, ModelInfo, Span, Support
 
 Vector = NDArray[np.float32]
 
@@ -116,4 +116,18 @@ class OutputChecker(Protocol):
 
     def breaks(self, rule: str, question: str, answer: str) -> bool:
         """Whether it does. Raises Unavailable where there is no usable reply."""
+        ...
+
+
+class Judge(Protocol):
+    """Says whether quotes carry a claim; `model` names what judges, `prompt` pins how it is asked."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def prompt(self) -> str: ...
+
+    def judge(self, claim: str, quotes: Sequence[str]) -> Support:
+        """A label and how sure the judge is that the quotes support the claim. Raises Unavailable without a verdict."""
         ...

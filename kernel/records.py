@@ -310,10 +310,15 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """How far the cited quotes carry a sentence: `label` is supported, contradicted or not_found."""
+    """How far the cited quotes carry a sentence: `label` is supported, contradicted or not_found.
+
+    `score` is the probability that they support it. `judge` says what became of asking a language model: `used`,
+    or `failed: ` and why; it is None where none was asked.
+    """
 
     label: str
     score: float
+    judge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

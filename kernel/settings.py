@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     ] = "off"
     decompose_deadline_seconds: Annotated[float, Field(gt=0, le=600, description="Total time that may take.")] = 5.0
 
+    judge_base_url: Annotated[
+        str | None, Field(description="Base URL of a model server that checks sentences; none is asked without it.")
+    ] = None
+    judge_model: Annotated[str | None, Field(description="Name of the model that checks sentences.")] = None
+    judge_api_key: Annotated[SecretStr | None, Field(description="Key of that server.")] = None
+    judge_deadline_seconds: Annotated[float, Field(gt=0, le=600, description="Total time for one sentence.")] = 5.0
+
     generator: Annotated[
         Literal["extractive", "openai"], Field(description="extractive: no model; openai: any compatible server.")
     ] = "extractive"

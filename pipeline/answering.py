@@ -15,6 +15,7 @@ from kernel.errors import GenerationFailed, InvalidInput
 from kernel.ids import random_id, sha256
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
+    AnswerSentence,
     AnswerStatus,
     Decomposed,
     DocumentInfo,
@@ -32,7 +33,7 @@ from kernel.records import (
 from kernel.storage.answers import Answers
 from kernel.storage.reviews import POLICY, Reviews
 from kernel.storage.snapshots import Snapshots
-from pipeline.grounding import ground
+from pipeline.grounding import Checks, ground
 from pipeline.oversight.policy import STAKES, Compiled, OutputRule, compile_policy, shipped_policy
 from pipeline.oversight.policy_book import PolicyBook
 from pipeline.oversight.release import WAITS
@@ -147,6 +148,7 @@ class Answering:
         answers: Answers,
         settings: AnsweringSettings,
         oversight: Oversight | None = None,
+        checks: Checks | None = None,
     ) -> None:
         self._oversight = oversight
         self._snapshots = snapshots
@@ -154,6 +156,7 @@ class Answering:
         self._generator = generator
         self._answers = answers
         self._settings = settings
+        self._checks = checks or Checks()
 
     def retrieve(self, question: Question, *, explain: bool = False) -> Retrieved:
         """The passages alone, without an answer. Raises InvalidInput, or NotFound for an unknown snapshot."""
@@ -216,7 +219,7 @@ class Answering:
         emptied = bool(whole.passages) and not evidence.passages
         generation, failed = self._generate(question, messages, evidence, emptied)
         generated = time.perf_counter()
-        grounded = failed or ground(generation, evidence)
+        grounded = failed or ground(generation, evidence, self._checks_under(policy))
         after, replies = judge_output(policy, matter, grounded, lambda rule: self._check(pinned, rule, grounded))
         verdicts = (*before, *within, *after)
         grounded, review = decided(policy, grounded, verdicts)
@@ -229,6 +232,11 @@ class Answering:
         return Composed(
             pinned, found, evidence, messages, generation, grounded, timings, matter, verdicts, replies, review
         )
+
+    def _checks_under(self, policy: Compiled) -> Checks:
+        """What sentences are checked with, from the probability on that the policy asks for."""
+        wanted = policy.policy.thresholds.supported
+        return self._checks if wanted is None else replace(self._checks, supported=wanted)
 
     def _standings(self, chunk_ids: Sequence[str], access: int) -> Mapping[str, RevisionStanding]:
         return self._oversight.book.stored.standings(chunk_ids, access) if self._oversight else {}
@@ -288,7 +296,7 @@ class Answering:
             "question": pinned.question.text,
             "answer": grounded.answer,
             "confidence": grounded.confidence,
-            "sentences": [asdict(sentence) for sentence in grounded.sentences],
+            "sentences": [sentence_json(sentence) for sentence in grounded.sentences],
             "citations": [citation_json(citation) for citation in grounded.citations],
             "conflicts": [asdict(conflict) for conflict in grounded.conflicts],
             "notices": [asdict(notice) for notice in grounded.notices],
@@ -317,6 +325,7 @@ class Answering:
             "access_version": pinned.state.access_version,
             "settings": asdict(pinned.settings),
             "method": self._searcher.method,
+            "checks": self._checks_under(pinned.policy).method,
             "asked_at": pinned.at,
             "stakes": pinned.question.stakes,
             "matter": {"topics": sorted(composed.matter.topics), "stakes": composed.matter.stakes},
@@ -410,6 +419,12 @@ def helpers_json(found: Found | Retrieved) -> dict[str, Any]:
         one = found.decomposer
         shown["decomposer"] = {"model": one.model, "state": one.state, "parts": list(one.parts)}
     return shown
+
+
+def sentence_json(sentence: AnswerSentence) -> dict[str, Any]:
+    """A sentence as JSON: its support names a judge only where one was asked."""
+    support = {name: value for name, value in asdict(sentence.support).items() if value is not None}
+    return asdict(sentence) | {"support": support}
 
 
 def citation_json(citation: Any) -> dict[str, Any]:

@@ -1,20 +1,23 @@
 """Tying every sentence of an answer to exact quotes, and saying how far they carry it.
 
-The checks are deterministic: shared terms, numbers that must agree, negation that must not flip. A citation of
-something that was not in the context is dropped, and a sentence left without one is marked as not found.
+Each sentence is checked against what it cites (`pipeline/claims.py`): supported, contradicted or not found, with the
+probability that it is supported. A citation of something that was not in the context is dropped, and a sentence left
+without one is marked as not found. Where a judge is configured it is asked about what no rule decides.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from nupunkt import sent_spans
 
 from graph.mentions import find_mentions
+from kernel.errors import Unavailable
 from kernel.ids import sha256
+from kernel.ports import Embedder, Judge
 from kernel.records import (
     AnswerSentence,
     AnswerStatus,
@@ -27,12 +30,12 @@ from kernel.records import (
     Passage,
     Support,
 )
+from pipeline.calibration import confidence_of, shipped_confidence
+from pipeline.claims import ENOUGH, NOT_FOUND, SUPPORTED, shipped_checker, verbatim
+from pipeline.reading import Reading, readings
 from pipeline.wording import clean, is_field
 from retrieval.analysis import content_terms
 
-SUPPORTED, CONTRADICTED, NOT_FOUND = "supported", "contradicted", "not_found"
-ENOUGH = 0.6
-"""Share of a sentence's content terms that its quotes must hold for it to count as supported."""
 SAME_MATTER = 0.6
 """Share of terms that two sentences must have in common to speak of the same matter."""
 
@@ -40,6 +43,7 @@ _CITED = re.compile(r"((?:\s*\[c\d{1,4}\])+)")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|cannot|without|n't)\b|n't\b", re.IGNORECASE)
 _ABSTAINED = re.compile(r"^\W*not found\W*$", re.IGNORECASE)
+USED, FAILED = "used", "failed: "
 NOTHING = "The model found no answer in the passages that it was given."
 
 
@@ -59,27 +63,97 @@ class _Book:
         return self.known[key]
 
 
-def ground(generation: Generation, evidence: Evidence) -> Grounded:
-    """The answer with its sentences, citations, conflicts and notices, and how far it may be relied on."""
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What sentences are checked with: they count as supported from probability `supported` on. Without an embedder
+    words are compared by their stems alone.
+    """
+
+    supported: float = ENOUGH
+    embedder: Embedder | None = None
+    judge: Judge | None = None
+
+    @property
+    def method(self) -> dict[str, object]:
+        """What takes part in a check, and how: part of what a record pins."""
+        found: dict[str, object] = {
+            "claims": shipped_checker().digest,
+            "confidence": shipped_confidence().digest,
+            "supported": self.supported,
+        }
+        if self.judge is not None:
+            found["judge"] = {"model": self.judge.model, "prompt": self.judge.prompt}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A sentence of a reply and the citations that it was given."""
+
+    text: str
+    citations: tuple[Citation, ...]
+
+    @property
+    def titles(self) -> str:
+        return " ".join(dict.fromkeys(citation.title for citation in self.citations))
+
+    @property
+    def quotes(self) -> tuple[str, ...]:
+        return tuple(clean(citation.quote) for citation in self.citations)
+
+
+def ground(generation: Generation, evidence: Evidence, checks: Checks | None = None) -> Grounded:
+    """The answer with its sentences, citations, conflicts and notices, and how far it may be relied on.
+
+    `confidence` is the probability that the answer is right (`pipeline/calibration.py`), 0 where there is none.
+    """
+    checks = checks or Checks()
     if not generation.text.strip() or _ABSTAINED.match(generation.text):
         return Grounded(AnswerStatus.ABSTAINED, generation.reason or NOTHING, "", 0.0)
     book = _Book(evidence)
-    text, sentences = "", []
-    for claim, numbers in _claims(generation.text):
-        start = len(text) + (1 if text else 0)
-        text = f"{text} {claim}" if text else claim
-        citations, support = _support(claim, numbers, book)
-        sentences.append(
-            AnswerSentence(start, len(text), claim, tuple(dict.fromkeys(c.id for c in citations)), support)
-        )
+    said = [_Said(claim, tuple(_cite(claim, numbers, book))) for claim, numbers in _claims(generation.text)]
+    text, sentences = _laid_out(said, _supports(said, checks))
     conflicts = _conflicts(book)
     status, reason = _decide(sentences, conflicts, generation.reason)
-    notices = tuple(dict.fromkeys(notice for citation in book.items for notice in citation.notices))
     if status == AnswerStatus.ABSTAINED:
         return Grounded(status, reason, "", 0.0)
-    confidence = round(min((s.support.score for s in sentences if s.support.label == SUPPORTED), default=0.0), 4)
-    confidence *= sum(s.support.label == SUPPORTED for s in sentences) / len(sentences)
-    return Grounded(status, reason, text, round(confidence, 4), tuple(sentences), tuple(book.items), conflicts, notices)
+    notices = tuple(dict.fromkeys(notice for citation in book.items for notice in citation.notices))
+    found = Grounded(status, reason, text, 0.0, tuple(sentences), tuple(book.items), conflicts, notices)
+    return replace(found, confidence=confidence_of(found, evidence))
+
+
+def _laid_out(said: Sequence[_Said], supports: Sequence[Support]) -> tuple[str, list[AnswerSentence]]:
+    """The answer's text and its sentences, each with its place in it."""
+    text, sentences = "", []
+    for one, support in zip(said, supports, strict=True):
+        start = len(text) + (1 if text else 0)
+        text = f"{text} {one.text}" if text else one.text
+        ids = tuple(dict.fromkeys(citation.id for citation in one.citations))
+        sentences.append(AnswerSentence(start, len(text), one.text, ids, support))
+    return text, sentences
+
+
+def _supports(said: Sequence[_Said], checks: Checks) -> list[Support]:
+    """The support of each sentence. All that need vectors share one batch; sentences taken word for word need none."""
+    plain = [not one.citations or verbatim(one.text, one.quotes, one.titles) for one in said]
+    texts = [text for one, skip in zip(said, plain, strict=True) if not skip for text in (one.text, *one.quotes)]
+    texts = list(dict.fromkeys(texts))
+    read = dict(zip(texts, readings(texts, checks.embedder), strict=True))
+    return [
+        (Support(SUPPORTED, 1.0) if one.citations else Support(NOT_FOUND, 0.0)) if skip else _support(one, read, checks)
+        for one, skip in zip(said, plain, strict=True)
+    ]
+
+
+def _support(said: _Said, read: Mapping[str, Reading], checks: Checks) -> Support:
+    quotes = [read[quote] for quote in said.quotes]
+    verdict = shipped_checker().check(read[said.text], quotes, said.titles, checks.supported)
+    if checks.judge is None or verdict.certain is not None:
+        return verdict.support
+    try:
+        return replace(checks.judge.judge(said.text, said.quotes), judge=USED)
+    except Unavailable as error:
+        return replace(verdict.support, judge=f"{FAILED}{error}")
 
 
 def _claims(reply: str) -> Iterator[tuple[str, list[int]]]:
@@ -96,31 +170,15 @@ def _claims(reply: str) -> Iterator[tuple[str, list[int]]]:
         yield from ((span, numbers) for span in spans)
 
 
-def _support(claim: str, numbers: Sequence[int], book: _Book) -> tuple[list[Citation], Support]:
+def _cite(claim: str, numbers: Sequence[int], book: _Book) -> list[Citation]:
     wanted = set(content_terms(claim))
     citations: list[Citation] = []
-    held: set[str] = set()
     for number in dict.fromkeys(numbers):
         if 1 <= number <= len(book.evidence.passages):
             passage = book.evidence.passages[number - 1]
             start, end = _best_span(passage, wanted - set(content_terms(passage.title)) or wanted)
             citations.append(book.cite(passage, start, end))
-            held |= set(content_terms(f"{passage.title} {passage.text[start:end]}"))
-    if not citations:
-        return [], Support(NOT_FOUND, 0.0)
-    score = len(wanted & held) / max(len(wanted), 1)
-    return citations, Support(_label(claim, citations, score), round(score, 4))
-
-
-def _label(claim: str, citations: Sequence[Citation], score: float) -> str:
-    quotes = " ".join(f"{citation.title} {citation.quote}" for citation in citations)
-    stray = set(_NUMBER.findall(claim)) - set(_NUMBER.findall(quotes))
-    flipped = bool(_NEGATION.search(claim)) != bool(_NEGATION.search(quotes))
-    if score >= ENOUGH and not stray and not flipped:
-        return SUPPORTED
-    if score >= ENOUGH and ((stray and _NUMBER.search(quotes)) or flipped):
-        return CONTRADICTED
-    return NOT_FOUND
+    return citations
 
 
 def _best_span(passage: Passage, wanted: set[str]) -> tuple[int, int]:

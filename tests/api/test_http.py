@@ -21,6 +21,12 @@ from kernel.records import StoredRevision
 
 ROLES = ("app", "reviewer", "admin")
 LEAST = {
+    "get_answer_proof": "app",
+    "get_checkpoint": "app",
+    "get_consistency": "app",
+    "get_ledger_key": "app",
+    "list_ledger_entries": "reviewer",
+    "get_audit_report": "reviewer",
     "query": "app",
     "retrieve": "app",
     "list_answers": "app",

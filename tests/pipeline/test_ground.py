@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.ids import sha256
-from kernel.records import AnswerStatus, Evidence, Generation, Grounded, Notice, Passage, SentenceScore
-from pipeline.grounding import ground
+from kernel.records import (
+    AnswerStatus,
+    Evidence,
+    Generation,
+    Grounded,
+    Notice,
+    Passage,
+    SentenceScore,
+    Support,
+)
+from pipeline.grounding import Checks, ground
 
 LEAVE = "An employee may take 16 weeks of parental leave.", "The People Office approves each request."
 RECEIPTS = "Receipts are due within 30 days of the journey.", "Alcohol is not refunded to employees."
@@ -50,7 +59,9 @@ def labels(grounded: Grounded) -> list[str]:
 def test_an_exact_quote() -> None:
     found = ground(Generation(f"{LEAVE[0]} [c1]"), EVIDENCE)
     (citation,) = found.citations
-    assert (found.status, found.answer, found.confidence) == (AnswerStatus.ANSWERED, LEAVE[0], 1.0)
+    assert (found.status, found.answer) == (AnswerStatus.ANSWERED, LEAVE[0])
+    assert found.sentences[0].support == Support("supported", 1.0)
+    assert 0 < found.confidence < 1
     assert (citation.quote, citation.start, citation.end) == (LEAVE[0], 1000, 1000 + len(LEAVE[0]))
     assert (citation.chunk_id, citation.revision, citation.page) == ("chk_1", 3, 2)
     assert citation.quote_sha256 == sha256(LEAVE[0])
@@ -70,7 +81,7 @@ def test_a_citation_of_what_is_not_there_is_dropped(mark: str) -> None:
     assert found.status == AnswerStatus.PARTIAL
     assert found.reason is not None
     assert "1 of 2" in found.reason
-    assert found.confidence == 0.5
+    assert found.confidence < ground(Generation(f"{RECEIPTS[0]} [c2]"), EVIDENCE).confidence
 
 
 @pytest.mark.parametrize(
@@ -98,6 +109,15 @@ def test_abstentions(reply: str) -> None:
     assert (found.status, found.answer, found.confidence) == (AnswerStatus.ABSTAINED, "", 0.0)
     assert found.reason
     assert found.sentences == found.citations == ()
+
+
+def test_a_sentence_is_supported_from_the_threshold_on() -> None:
+    generation = Generation(f"Employees may take parental leave for 16 weeks. [c1] {RECEIPTS[0]} [c2]")
+    score = ground(generation, EVIDENCE).sentences[0].support.score
+    assert 0 < score < 1
+    for threshold, label in ((score, "supported"), (min(score + 0.001, 1.0), "not_found")):
+        found = ground(generation, EVIDENCE, Checks(supported=threshold))
+        assert (found.sentences[0].support.label == "supported") == (label == "supported")
 
 
 def test_an_abstention_keeps_its_reason() -> None:
