@@ -313,8 +313,8 @@ class Workspace:
 
     @property
     def retention_rules(self) -> RetentionRules:
-        """How long things are kept. Nothing expires unless a policy, or the caller, says so."""
-        return RetentionRules()
+        """How long things are kept: what the policy in force says."""
+        return RetentionRules(self.policies.in_force().policy.retention.answers_days)
 
     @cached_property
     def verifier(self) -> Verifier:

@@ -27,6 +27,7 @@ from kernel.storage.erasure import ErasureRequest
 from kernel.storage.erasure_rows import CHUNK_FLOOR
 from kernel.storage.ledger import append
 from kernel.storage.retention import RetentionRules
+from kernel.storage.reviews import opened_facts
 from kernel.storage.rows import dumps, now
 from kernel.storage.schema import metadata
 from pipeline.oversight.backup import Target, restore
@@ -131,21 +132,26 @@ def test_nothing_that_was_made_before_an_erasure_is_recorded_after_it(made: Fast
     assert faults(made) == []
 
 
-def reviewed(made: FastWorkspace) -> tuple[int, int]:
+def reviewed(made: FastWorkspace) -> list[int]:
     """A review of the answer from the document, opened and commented on by a reviewer; the entries of both acts."""
-    number, moment = made.answers.items(ASKER, limit=9)[-1][1].number, now()
-    row = {"id": "rev_1", "answer_number": number, "reason": "rule", "state": "open", "approvals": 1}
+    one, moment = made.answers.items(ASKER, limit=9)[-1][1], now()
+    row = {"id": "rev_1", "answer_number": one.number, "reason": "policy", "approvals": 1, "deadline": moment}
+    steps = (
+        ("opened", opened_facts(row, one.id), {"by": "key_r"}),
+        ("assigned", {"state": "open"}, {"by": "key_r", "assignee": "key_r"}),
+        ("commented", {"state": "open"}, {"by": "key_r", "comment": f"{SECRET} is known to me, says Wenzel"}),
+    )
     entries = []
     with made.database.write() as connection:
-        connection.execute(
-            schema.review.insert(), row | {"assignee": "key_r", "deadline": moment, "created_at": moment}
-        )
-        for kind, comment in (("opened", ""), ("comment", f"{SECRET} is known to me, says Wenzel")):
-            payload = dumps({"by": "key_r", "comment": comment})
-            entries.append(append(made.database, connection, f"review.{kind}", "rev_1", {}, payload).number)
-            event = {"leaf": entries[-1], "review_id": "rev_1", "kind": kind, "actor": "key_r", "created_at": moment}
+        values = row | {"state": "open", "assignee": "key_r", "created_at": moment}
+        connection.execute(schema.review.insert(), values)
+        for kind, facts, payload in steps:
+            leaf = append(made.database, connection, f"review.{kind}", "rev_1", facts, dumps(payload), moment)
+            event = {"leaf": leaf.number, "review_id": "rev_1", "kind": kind, "actor": "key_r", "created_at": moment}
             connection.execute(schema.review_event.insert(), event)
-    return entries[0], entries[1]
+            entries.append(leaf.number)
+    assert faults(made) == []
+    return entries
 
 
 @pytest.mark.parametrize("request_of", ["document", "answer", "principal"])
@@ -160,7 +166,7 @@ def test_what_reviewers_wrote_goes_too(made: FastWorkspace, request_of: str) -> 
     if request_of == "principal":
         made.answering.ask(Question("Who serves soup?", Principal("key_r", Role.REVIEWER)))
     made.eraser.erase(request, "a request", "local")
-    assert [made.ledger.payload(number) for number in entries] == [None, None]
+    assert [made.ledger.payload(number) for number in entries] == [None, None, None]
     assert tables_with(made, "says Wenzel") == set()
     with made.database.read() as connection:
         actors = set(connection.execute(select(schema.review_event.c.actor)).scalars())
