@@ -177,7 +177,7 @@ class Erasures:
         ]
         for person in ended:
             append(self._database, connection, "key.revoked", person, {}, at=moment)
-        askers = _askers(connection, plan)
+        carried = _carried(connection, plan)
         removed |= remove_people(connection, plan.principals, moment)
         forget_reasons(connection, plan.entries)
         removed["ledger_payload"] = remove_payloads(connection, plan.entries)
@@ -199,7 +199,7 @@ class Erasures:
             (plan.entries, plan.revisions),
             facts,
             draft,
-            about | {"askers": askers},
+            about | carried,
         )
 
     def items(self) -> list[ErasureInfo]:
@@ -453,15 +453,24 @@ def _refuse_held(connection: Connection, plan: Plan) -> None:
             )
 
 
-def _askers(connection: Connection, plan: Plan) -> dict[str, str]:
-    """Who asked the answers that are emptied now, and those of earlier erasures whose entries are emptied now."""
-    found: dict[str, str] = {}
+def _carried(connection: Connection, plan: Plan) -> dict[str, dict[str, Any]]:
+    """What no row could bind otherwise: who asked the answers that are emptied now, and whose the documents were; with
+    what earlier erasures said of that, whose own entries are emptied now.
+    """
+    askers: dict[str, str] = {}
+    owners: dict[str, int] = {}
     for some in parts(plan.entries):
         query = select(ledger_payload.c.payload).join(ledger_leaf, ledger_leaf.c.number == ledger_payload.c.number)
         query = query.where(ledger_leaf.c.kind.in_([ERASED, EXPIRED]), ledger_leaf.c.number.in_(some))
         for payload in connection.execute(query).scalars():
-            found |= json.loads(payload).get("askers", {})
+            said = json.loads(payload)
+            askers |= said.get("askers", {})
+            owners |= said.get("owners", {})
     for some in parts(plan.answers):
         rows = connection.execute(select(answer.c.number, answer.c.principal).where(answer.c.number.in_(some)))
-        found |= {str(number): person for number, person in rows}
-    return {number: person for number, person in found.items() if person and person not in plan.principals}
+        askers |= {str(number): person for number, person in rows}
+    for names in parts(sorted(plan.documents)):
+        named = select(document.c.public_id, document.c.source_id).where(document.c.public_id.in_(names))
+        owners.update((row[0], row[1]) for row in connection.execute(named))
+    asked = {number: person for number, person in askers.items() if person and person not in plan.principals}
+    return {"askers": asked, "owners": owners}

@@ -50,7 +50,7 @@ def erasure_faults(connection: Connection, ledger: Ledger, by_kind: Mapping[str,
     yield from _hold_faults(connection, by_kind)
     if leaves:
         yield from _remains_faults(connection, leaves)
-        yield from _asker_faults(connection, ledger, leaves)
+        yield from _carried_faults(connection, ledger, leaves)
         yield from _key_faults(connection, by_kind.get("key.created", ()))
         yield from _name_faults(connection, by_kind)
         yield from _setting_faults(connection, leaves)
@@ -90,7 +90,7 @@ def _remains_faults(connection: Connection, leaves: Sequence[Leaf]) -> Iterator[
         gone.setdefault(row.leaf, []).append(row.revision_id)
     for leaf in leaves:
         if remains_digest(connection, gone.get(leaf.number, ())) != leaf.facts.get("remains_sha256"):
-            yield Fault(f"ledger entry {leaf.number}", "what is left of the revisions that it emptied was changed")
+            yield Fault(f"ledger entry {leaf.number}", "what is left of a revision that it emptied was changed")
     ids = {row for rows in gone.values() for row in rows}
     for row in connection.execute(select(revision).order_by(revision.c.id)):
         blank = all(row._mapping[name] == value for name, value in blank_revision(row.id).items())
@@ -104,7 +104,6 @@ def _remains_faults(connection: Connection, leaves: Sequence[Leaf]) -> Iterator[
         ).scalars():
             yield Fault(f"revision {row_id}", f"was erased, yet has a row of {table.name} again")
     yield from _orphan_faults(connection)
-    yield from _path_faults(connection)
 
 
 def _orphan_faults(connection: Connection) -> Iterator[Fault]:
@@ -115,26 +114,26 @@ def _orphan_faults(connection: Connection) -> Iterator[Fault]:
             yield Fault(f"{table.name} of passage {chunk_id}", "is of a passage that is not there")
 
 
-def _path_faults(connection: Connection) -> Iterator[Fault]:
+def _carried_faults(connection: Connection, ledger: Ledger, leaves: Sequence[Leaf]) -> Iterator[Fault]:
+    """Who asked an emptied answer, and whose an emptied document is: as payloads of erasures still say; else nobody."""
+    askers: dict[str, str] = {}
+    owners: dict[str, int] = {}
+    for leaf in leaves:
+        stored = ledger.payload(leaf.number)
+        said = json.loads(stored[1]) if stored is not None else {}
+        askers |= said.get("askers", {})
+        owners |= said.get("owners", {})
+    query = select(answer.c.id, answer.c.number, answer.c.principal)
+    for row in connection.execute(query.join(erased_leaf, erased_leaf.c.number == answer.c.number)):
+        if row.principal != askers.get(str(row.number), ""):
+            yield Fault(f"answer {row.id}", "does not name who asked it, as the erasure that emptied it says")
     left = select(revision.c.document_id).where(revision.c.status != GONE)
     had = select(revision.c.document_id).where(revision.c.status == GONE)
     wholly = select(document).where(document.c.id.in_(had), document.c.id.not_in(left)).order_by(document.c.id)
     for row in connection.execute(wholly):
-        if (row.path, row.external_id) != (blank_path(row.public_id), None):
-            yield Fault(f"document {row.public_id}", "was erased, yet has a name again")
-
-
-def _asker_faults(connection: Connection, ledger: Ledger, leaves: Sequence[Leaf]) -> Iterator[Fault]:
-    """Who asked an emptied answer: what an erasure's payload still says, or else nobody."""
-    said: dict[int, str] = {}
-    for leaf in leaves:
-        stored = ledger.payload(leaf.number)
-        if stored is not None:
-            said |= {int(number): person for number, person in json.loads(stored[1]).get("askers", {}).items()}
-    query = select(answer.c.id, answer.c.number, answer.c.principal)
-    for row in connection.execute(query.join(erased_leaf, erased_leaf.c.number == answer.c.number)):
-        if row.principal != said.get(row.number, ""):
-            yield Fault(f"answer {row.id}", "does not name who asked it, as the erasure that emptied it says")
+        expected = (blank_path(row.public_id), None, owners.get(row.public_id))
+        if (row.path, row.external_id, row.source_id) != expected:
+            yield Fault(f"document {row.public_id}", "was erased, yet has a name again, or another source")
 
 
 def _key_faults(connection: Connection, created: Sequence[Leaf]) -> Iterator[Fault]:

@@ -242,10 +242,15 @@ def review_entries(connection: Connection, answers: Collection[int]) -> set[int]
 
 
 def remains_digest(connection: Connection, revisions: Iterable[int]) -> str:
-    """What binds that which is left of emptied revisions: SHA-256 over their rows and first groups."""
+    """What binds that which is left of emptied revisions: SHA-256 over their rows, those of their
+    documents that never change, and their first groups.
+    """
     lines = []
     for some in parts(sorted(revisions)):
-        rows = connection.execute(select(revision).where(revision.c.id.in_(some)).order_by(revision.c.id))
+        query = select(revision, document.c.public_id, document.c.created_at).outerjoin(
+            document, document.c.id == revision.c.document_id
+        )
+        rows = connection.execute(query.where(revision.c.id.in_(some)).order_by(revision.c.id))
         lines += [dumps(list(row)) for row in rows]
         groups = select(revision_group.c.revision_id, revision_group.c.name).where(
             revision_group.c.revision_id.in_(some), revision_group.c.born == 0

@@ -15,7 +15,7 @@ from kernel.storage.answers import ANSWER, answer_facts, answer_row
 from kernel.storage.catalog import SOURCE_ADDED, SOURCE_MOVED
 from kernel.storage.database import Database
 from kernel.storage.erasure_checks import erasure_faults
-from kernel.storage.erasure_rows import ERASED, EXPIRED, numbers_digest
+from kernel.storage.erasure_rows import ERASED, EXPIRED, blank_path, numbers_digest
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
 from kernel.storage.review_checks import policy_faults, review_faults
@@ -270,9 +270,9 @@ def _place_faults(
         values = {name: row._mapping[name] for name in ("name", "location", "created_at")}
         if number not in gone and values != said.get(number):
             yield Fault(f"source {source_id}", "is not what its ledger entries say")
-    emptied = select(revision.c.document_id).join(erased_revision, erased_revision.c.revision_id == revision.c.id)
-    query = select(document).where(document.c.id.not_in(emptied)).order_by(document.c.id)
-    for row in connection.execute(query):
+    for row in connection.execute(select(document).order_by(document.c.id)):
+        if row.path == blank_path(row.public_id):
+            continue
         owner = rows.get(row.source_id)
         if owner is None or row.public_id != derived_id("doc", owner.name, row.path):
             yield Fault(f"document {row.public_id}", "its id does not follow from its source and path")

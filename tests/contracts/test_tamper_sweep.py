@@ -22,10 +22,6 @@ WAITING = {
     "stale",
     "review",
     "review_event",
-    "hold",
-    "erasure",
-    "erased_leaf",
-    "erased_revision",
 }
 """Tables that nothing fills here yet."""
 SWEEP = 1000
