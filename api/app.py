@@ -23,6 +23,7 @@ from api.routes import (
     docs,
     documents,
     entities,
+    erasures,
     health,
     jobs,
     keys,
@@ -53,6 +54,7 @@ ROUTERS = (
     reviews,
     ledger,
     keys,
+    erasures,
     health,
     docs,
 )
@@ -108,6 +110,8 @@ def _start(services: Services) -> None:
     workspace.warm()
     parts = ("answering", "answers", "catalog", "entities", "indexer", "jobs", "keys", "lineage", "requests")
     for part in (*parts, "policies", "releases", "review_desk", "reviews"):
+        getattr(workspace, part)
+    for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):
         getattr(workspace, part)

@@ -19,17 +19,25 @@ from kernel.storage.audit import AuditRecords
 from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
+from kernel.storage.erasure import Erasures
+from kernel.storage.holds import Holds
 from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
 from kernel.storage.ledger import Ledger
+from kernel.storage.occurrences import Occurrences
 from kernel.storage.policies import Policies
+from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
 from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.grounding import Checks
 from pipeline.indexing import Indexer
+from pipeline.oversight.backup import Backups
+from pipeline.oversight.backup_keys import BackupKeys
 from pipeline.oversight.bundles import Prover
+from pipeline.oversight.erasure import Eraser
+from pipeline.oversight.erasure import Parts as ErasureParts
 from pipeline.oversight.lineage import LineageReader
 from pipeline.oversight.openlineage import OpenLineage
 from pipeline.oversight.pack import Packer
@@ -291,6 +299,49 @@ class Workspace:
     @cached_property
     def openlineage(self) -> OpenLineage:
         return OpenLineage(self.answers, self.records, self.settings.workspace)
+
+    @cached_property
+    def holds(self) -> Holds:
+        return Holds(self.database)
+
+    @cached_property
+    def occurrences(self) -> Occurrences:
+        return Occurrences(self.database)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        return Erasures(self.database)
+
+    @cached_property
+    def backup_keys(self) -> BackupKeys:
+        return BackupKeys(self.settings.workspace_folder / "backup-keys")
+
+    @cached_property
+    def backups(self) -> Backups:
+        return Backups(self.database, self.ledger, self.backup_keys, self.settings.workspace_folder)
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        return Eraser(
+            ErasureParts(
+                self.database,
+                self.erasures,
+                self.ledger,
+                lambda: self.verifier,
+                lambda: self.library,
+                self.backup_keys,
+                self.settings.workspace_folder,
+            )
+        )
+
+    @cached_property
+    def retention(self) -> Retention:
+        return Retention(self.database)
+
+    @property
+    def retention_rules(self) -> RetentionRules:
+        """How long things are kept: what the policy in force says."""
+        return RetentionRules(self.policies.in_force().policy.retention.answers_days)
 
     @cached_property
     def verifier(self) -> Verifier:

@@ -89,10 +89,13 @@ def _store(settings: Settings, opened: Callable[[Settings], Workspace]) -> Itera
         about = workspace.database.about()
         live = workspace.snapshots.live().snapshot
         documents = sum(source.documents for source in workspace.catalog.sources(live))
+        unfinished = len(workspace.erasures.unfinished())
     except VouchError as error:
         yield Finding("fail", "database", str(error), "check database_url, and that the server is up")
         return
     yield Finding("ok", "database", f"{about['kind']} {about['version']}, reachable, schema {about['schema']}")
+    if unfinished:
+        yield Finding("warn", "erasures", f"{unfinished} not finished", "vouch erasures resume")
     advice = "" if documents else "give it documents: vouch ingest PATH"
     yield Finding("ok" if documents else "warn", "documents", f"{documents} in snapshot {live}", advice)
 

@@ -66,6 +66,7 @@ class JobRunner:
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
+            self._settle()
             try:
                 job = self._workspace.jobs.claim()
                 if job is not None:
@@ -83,6 +84,19 @@ class JobRunner:
         if moment - self._swept >= SWEEP_SECONDS:
             self._swept = moment
             self._workspace.reviews.expire()
+
+    def erased(self) -> None:
+        """Finish, soon, an erasure that was begun."""
+        self._wake.set()
+
+    def _settle(self) -> None:
+        """Finish erasures that were begun or interrupted, and let go of an index that held what is gone."""
+        try:
+            self._workspace.library.renew()
+            for one in self._workspace.eraser.resume(wait=False):
+                _log.info("the erasure %s is finished", one.id)
+        except Exception:  # noqa: BLE001  the edge of a worker
+            _log.exception("an erasure cannot be finished; trying again")
 
     def _do(self, job: JobInfo) -> None:
         jobs = self._workspace.jobs

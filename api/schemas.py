@@ -94,6 +94,51 @@ class SourceRequest(Strict):
     ] = None
 
 
+Reason = Annotated[Text, Field(max_length=2000, description="Why; recorded in the ledger. Do not name a person.")]
+Ids = Annotated[list[Annotated[Text, Field(min_length=1, max_length=64)]], Field(max_length=1000)]
+
+
+class ErasureRequest(Strict):
+    """What to erase, for good."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"documents": ["doc_…"], "reason": "…"}]})
+
+    documents: Annotated[Ids, Field(description="Ids of documents.")] = []
+    principals: Annotated[Ids, Field(description="People, by the ids of their keys.")] = []
+    answers: Annotated[Ids, Field(description="Ids of answers.")] = []
+    reason: Reason = ""
+    dry_run: Annotated[StrictBool, Field(description="Only say what would be erased.")] = False
+
+
+class HoldRequest(Strict):
+    """A legal hold to place."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"scope": "source", "value": "contracts", "reason": "…"}]}
+    )
+
+    scope: Annotated[
+        Literal["document", "source", "principal", "answer", "all"], Field(description="What kind of thing is held.")
+    ]
+    value: Annotated[Text, Field(max_length=4096, description="Its id (of a source: its name); empty for all.")] = ""
+    reason: Annotated[Text, Field(min_length=1, max_length=2000, description="Why; recorded in the ledger.")]
+
+
+class ReleaseRequest(Strict):
+    """Why a hold ends."""
+
+    reason: Reason = ""
+
+
+class RetentionRequest(Strict):
+    """Rules to apply now."""
+
+    days: Annotated[
+        StrictInt | None, Field(ge=1, le=36500, description="Days that answers are kept; default: the rules in force.")
+    ] = None
+    dry_run: Annotated[StrictBool, Field(description="Only say what would expire.")] = False
+
+
 class KeyRequest(Strict):
     """An API key to make."""
 
@@ -333,7 +378,7 @@ class Answer(Strict):
     something that it stood on was withdrawn and nobody has looked at it yet."""
 
     id: str
-    status: Literal["answered", "partial", "abstained", "pending_review", "failed"]
+    status: Literal["answered", "partial", "abstained", "pending_review", "failed", "erased"]
     reason: str | None
     question: str
     answer: str
@@ -721,6 +766,56 @@ class NewKey(Key):
     """A key that was just made. `key` is shown this once; a repetition of the request gets null."""
 
     key: str | None
+
+
+class Erasure(Strict):
+    """An erasure or expiry. `certificate` says, when `state` is done, what was searched and removed, and proves that
+    the ledger still holds; it never holds what was erased."""
+
+    id: str
+    kind: Literal["erasure", "retention.expired"]
+    state: Literal["running", "done"]
+    entry: int
+    created_at: str
+    certificate: dict[str, Any]
+
+
+class ErasureReach(Strict):
+    """What an erasure would reach."""
+
+    documents: int
+    revisions: int
+    chunks: int
+    answers: int
+    entries: int
+    principals: int
+    sources: int
+    uploads: int
+    kept: Annotated[dict[str, int], Field(description="Entries that name a person and stay, by kind.")]
+    backups: Annotated[list[str], Field(description="Backups whose keys would be destroyed.")]
+
+
+class Hold(Strict):
+    """A legal hold. `placed` and `released` are entries of the ledger."""
+
+    id: str
+    scope: Literal["document", "source", "principal", "answer", "all"]
+    value: str
+    reason: str | None
+    placed: int
+    released: int | None
+    created_at: str
+
+
+class RetentionState(Strict):
+    """How long answers are kept, what would expire now, and what was let expire (`applied`)."""
+
+    answers_days: int | None
+    kept: dict[str, Any]
+    before: str | None
+    due: int
+    held: Annotated[dict[str, str], Field(description="Answers that a hold keeps, and the hold.")]
+    applied: Erasure | None = None
 
 
 # --- The graph ------------------------------------------------------------------------------------------------------

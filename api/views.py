@@ -19,8 +19,13 @@ from kernel.records import (
     SourceInfo,
 )
 from kernel.storage.answers import AnswerRecord
+from kernel.storage.erasure import ErasureInfo
+from kernel.storage.holds import HoldInfo
 from kernel.storage.ledger import Leaf
+from kernel.storage.occurrences import Occurrence
+from kernel.storage.retention import Retention, RetentionRules
 from pipeline.answering import DocumentFate, Retrieved, helpers_json, step_json
+from pipeline.oversight.backup import BackupInfo
 from retrieval.reasons import meaning_of
 from retrieval.why_not import Behind, Judged
 
@@ -38,6 +43,45 @@ def leaf_json(leaf: Leaf) -> Json:
         "sha256": leaf.sha256,
         "leaf": leaf.text,
     }
+
+
+def hold_json(info: HoldInfo) -> Json:
+    """A legal hold; `reason` is null where it was erased."""
+    return asdict(info)
+
+
+def erasure_json(info: ErasureInfo) -> Json:
+    """An erasure or expiry with its certificate: what was searched and removed, never what it was."""
+    return {
+        "id": info.id,
+        "kind": info.kind,
+        "state": "done" if info.done else "running",
+        "entry": info.leaf,
+        "created_at": info.created_at,
+        "certificate": dict(info.certificate),
+    }
+
+
+def occurrence_json(found: Occurrence) -> Json:
+    """Where a text occurs, and the option of `vouch erase` that takes it out (null: none does)."""
+    return asdict(found)
+
+
+def retention_json(rules: RetentionRules, retention: Retention) -> Json:
+    """The rules of retention, what is kept, and what would expire now."""
+    due = retention.due(rules)
+    return {
+        "answers_days": rules.answers_days,
+        "kept": retention.kept(),
+        "before": due.before,
+        "due": len(due.answers),
+        "held": due.held,
+    }
+
+
+def backup_json(made: BackupInfo) -> Json:
+    """A backup that was made or restored; `lost` counts entries that are known to be newer than it."""
+    return asdict(made) | {"path": str(made.path), "key_file": str(made.key_file)}
 
 
 def passage_json(passage: Passage, explain: bool = False) -> Json:

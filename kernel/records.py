@@ -565,6 +565,7 @@ class RevisionState:
     content_sha256: str
     recipe: str
     groups: tuple[str, ...] | None
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from kernel.errors import GenerationFailed, InvalidInput
 from kernel.ids import random_id, sha256
@@ -30,7 +30,7 @@ from kernel.records import (
     Reranked,
     RevisionStanding,
 )
-from kernel.storage.answers import Answers
+from kernel.storage.answers import Answers, OvertakenError
 from kernel.storage.reviews import POLICY, Reviews
 from kernel.storage.snapshots import Snapshots
 from pipeline.grounding import Checks, ground
@@ -57,6 +57,10 @@ from pipeline.prompts.templates import find_prompt, render
 from retrieval.context import assemble
 from retrieval.reasons import reasons_of
 from retrieval.search import Found, Searcher, WhyNotFound
+
+T = TypeVar("T")
+ERASURES_AT_ONCE = 8
+"""So many erasures may overtake a question before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +166,13 @@ class Answering:
         """The passages alone, without an answer. Raises InvalidInput, or NotFound for an unknown snapshot."""
         begin = time.perf_counter()
         self._guard(question)
-        state = self._state(question)
         top_k = question.top_k or self._settings.top_k
-        found = self._searcher.search(question.text, state, question.principal, top_k, explain=explain)
+
+        def search() -> tuple[LiveState, Found]:
+            state = self._state(question)
+            return state, self._searcher.search(question.text, state, question.principal, top_k, explain=explain)
+
+        state, found = self._steadily(search)
         timings = found.timings_ms | {"total": _since(begin)}
         return Retrieved(
             found.passages,
@@ -191,7 +199,20 @@ class Answering:
         with status `failed` and its reason, so that it leaves a record.
         """
         begin = time.perf_counter()
-        return self._record(self.compose(self.pin(question)), begin)
+        return self._steadily(lambda: self._record(self.compose(self.pin(question)), begin))
+
+    def _steadily(self, act: Callable[[], T]) -> T:
+        """The result of `act`, made anew where documents were erased meanwhile: nobody is shown what is gone."""
+        for _ in range(ERASURES_AT_ONCE):
+            version = self._snapshots.live().access_version
+            try:
+                return act()
+            except OvertakenError:
+                continue
+            except (KeyError, IndexError):
+                if self._snapshots.live().access_version == version:
+                    raise
+        return act()
 
     def pin(self, question: Question) -> Pinned:
         """What an answer to `question` follows from now. Raises InvalidInput or NotFound."""

@@ -19,7 +19,7 @@ from ingest.formats import NAMES, RECORDS, SUFFIXES
 from ingest.similar import signature
 from ingest.sources import SourceFile, SourcePlan, files_of, plan_sources
 from ingest.split import split
-from kernel.ids import canonical_json, file_sha256, sha256
+from kernel.ids import canonical_json, derived_id, file_sha256, sha256
 from kernel.ports import Embedder, EmbeddingInput, PassageVectors, Tokenizer
 from kernel.records import (
     ChunkDraft,
@@ -64,6 +64,8 @@ class _Tally:
     changed: int = 0
     unchanged: int = 0
     chunks: int = 0
+    source: str = ""
+    erased: set[str] = field(default_factory=set)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -119,7 +121,7 @@ class Indexer:
         source_id = self._catalog.source_id(plan.name, plan.location)
         states = self._catalog.states(source_id, self._snapshots.live().snapshot)
         files = list(files_of(plan, SUFFIXES, NAMES))
-        tally = _Tally()
+        tally = _Tally(source=plan.name, erased=self._catalog.erased())
         waiting: list[_Waiting] = []
         for number, file in enumerate(files):
             progress(file.name, number, len(files))
@@ -132,7 +134,7 @@ class Indexer:
         self._stage(source_id, waiting, tally)
         tally.deaths |= {state.revision_id for path, state in states.items() if path not in tally.seen}
         progress("publishing", len(files), len(files))
-        removed = len(states.keys() - tally.seen)
+        removed = sum(not states[path].erased for path in states.keys() - tally.seen)
         snapshot = self._publish(plan, states, tally)
         return IngestReport(
             source=plan.name,
@@ -159,12 +161,16 @@ class Indexer:
     ) -> Iterator[_Waiting]:
         """The documents of a file whose content is not the one that is visible; failed ones are staged at once."""
         records = file.path.suffix.lower() in RECORDS
+        if not records and _kept_out(file.name, tally):
+            return
         digest = "" if records else _file_digest(file.path)
         if digest and self._known(source_id, file.name, digest, states, tally):
             return
         for item in parser.parse(file.path, file.name):
             path = _unused(f"{file.name}#{item.external_id}" if records and item.external_id else file.name, tally.seen)
             if records:
+                if _kept_out(path, tally):
+                    continue
                 digest = _record_digest(item)
                 if self._known(source_id, path, digest, states, tally, item):
                     continue
@@ -244,6 +250,18 @@ def embedding_input(title: str, draft: ChunkDraft) -> EmbeddingInput:
     path = [title, *(heading for heading in draft.heading if heading != title)]
     prefix = plain(" > ".join(piece for piece in path if piece))[:LARGEST_PREFIX]
     return EmbeddingInput(prefix, draft.text, draft.sentences)
+
+
+def _kept_out(path: str, tally: _Tally) -> bool:
+    """Whether this document was erased: then it is not read again, and the report says so."""
+    public_id = derived_id("doc", tally.source, path)
+    if public_id not in tally.erased:
+        return False
+    tally.seen.add(path)
+    tally.failures.append(
+        (path, f"erased: not ingested; `vouch erase --document {public_id} --allow-again` lets it in")
+    )
+    return True
 
 
 def _unused(path: str, seen: set[str]) -> str:

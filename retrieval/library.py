@@ -65,13 +65,15 @@ class Library:
         visible = np.array(self._snapshots.visible_revisions(state.snapshot, principal, state.access_version), np.int64)
         view = view_of(opened.index, visible, base)
         with self._lock:
-            self._views[key] = (opened, view)
+            if opened is self._opened:
+                self._views[key] = (opened, view)
             while len(self._views) > VIEWS:
                 self._views.popitem(last=False)
         return view, opened.dense
 
     def reach(self, last_chunk: int) -> Opened:
         """The index as far as chunk `last_chunk` at least: the open one, the one on the shelf, or one built further."""
+        self.renew()
         opened = self._opened
         if opened is None or opened.index.last_chunk < last_chunk:
             with self._building:
@@ -83,6 +85,23 @@ class Library:
                     opened = self._open(stored)
         return opened
 
+    def renew(self) -> None:
+        """Let go of an index in whose place another one was built, and of all views of it. Waits for nobody."""
+        opened = self._opened
+        if opened is None or not self._shelf.replaced(opened.index) or not self._building.acquire(blocking=False):
+            return
+        try:
+            stored = self._shelf.open()
+            if stored is not None:
+                self._open(stored)
+                self._forget()
+        finally:
+            self._building.release()
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._views = OrderedDict((key, value) for key, value in self._views.items() if value[0] is self._opened)
+
     def update(self, progress: Progress = lambda _: None) -> Index:
         """Index every chunk that the store holds, on the shelf, for all processes to open."""
         with self._building:
@@ -93,7 +112,9 @@ class Library:
         with self._building, self._shelf.lock():
             index = self._extended(self._shelf.begin(), progress)
             self._shelf.adopt(index)
-            return self._open(index).index
+            opened = self._open(index)
+            self._forget()
+            return opened.index
 
     def _updated(self, progress: Progress = lambda _: None) -> Index:
         with self._shelf.lock():

@@ -73,6 +73,11 @@ class Shelf:
                     return None
         return None
 
+    def replaced(self, index: Index) -> bool:
+        """Whether another index, built anew, has taken the place of this one: it may hold what was erased since."""
+        volume = self._current()
+        return volume is not None and volume.name != index.lineage
+
     def begin(self) -> Index:
         """An empty index in files of its own. It takes the place of the present one when it is adopted."""
         volume = self._folder / uuid.uuid4().hex

@@ -14,9 +14,10 @@ from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Column, Connection, Engine, Row, Table, and_, create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from kernel.records import Principal, Question, Role
+from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage import schema
 from kernel.storage.access import Withdrawals
+from kernel.storage.erasure import ErasureRequest
 from kernel.storage.policies import Policies
 from kernel.storage.reviews import Reviews
 
@@ -212,6 +213,16 @@ def named(made: FastWorkspace, table: Table, row: Row[Any]) -> set[str]:
     return names | _ALWAYS.get(table.name, set())
 
 
+def erase_some(made: FastWorkspace) -> None:
+    """A document, a person and a hold that were erased, and released; and a hold in force."""
+    ids = [one.id for one in made.catalog.documents(made.snapshots.live().snapshot, LOCAL_OWNER, limit=99)]
+    key, _ = made.keys.create(Role.APP, ("hr",), "somebody's laptop")
+    made.holds.release(made.holds.place("document", ids[-1], "a case", "local").id, "settled", "local")
+    made.eraser.erase(ErasureRequest((ids[-1],), (key.id,)), "a request", "local")
+    made.holds.place("document", ids[0], "another case", "local")
+
+
+MORE.append(erase_some)
 _CALLED: dict[str, dict[str, str]] = {
     "source": {"id": "source"},
     "document": {"public_id": "document", "id": "document"},
@@ -231,11 +242,16 @@ _CALLED: dict[str, dict[str, str]] = {
     "policy_release": {"leaf": "ledger entry"},
     "review": {"id": "review"},
     "review_event": {"leaf": "ledger entry", "review_id": "review"},
+    "hold": {"id": "hold"},
+    "erasure": {"id": "erasure"},
+    "erased_leaf": {"leaf": "ledger entry", "number": "ledger entry"},
+    "erased_revision": {"leaf": "ledger entry", "revision_id": "revision"},
 }
 """By table: columns that name the record, and what they are called in a fault."""
 _ALWAYS: dict[str, set[str]] = {
-    "setting": {"access rules"},
+    "setting": {"access rules", "setting "},
     "publication": {"snapshots", "move "},
+    "revision": {"a revision that it emptied"},
     "answer_evidence": {"answer "},
     "document": {"revision "},
     "source": {"table document"},

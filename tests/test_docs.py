@@ -100,7 +100,10 @@ def shortcoming(words: Sequence[str]) -> str | None:
 
 def takes_value(words: Sequence[str], place: int) -> bool:
     """Whether the word at `place` is the value of a root option before it."""
-    return place > 0 and words[place - 1] in ("--home", "--workspace", "--role", "--format", "--source", "--status")
+    return place > 0 and words[place - 1] in (
+        *("--home", "--workspace", "--role", "--format", "--source", "--status"),
+        *("--document", "--principal", "--answer", "--reason"),
+    )
 
 
 def anchors(page: Path) -> set[str]:

@@ -19,8 +19,16 @@ _STATUS = {
     "abstained": "Not answered: the documents do not say.",
     "pending_review": "Waits for a reviewer.",
     "failed": "Failed: the model gave no answer.",
+    "erased": "Erased: that there was an answer can still be proven.",
 }
-_STYLES = {"answered": "green", "partial": "yellow", "abstained": "yellow", "pending_review": "yellow", "failed": "red"}
+_STYLES = {
+    "answered": "green",
+    "partial": "yellow",
+    "abstained": "yellow",
+    "pending_review": "yellow",
+    "failed": "red",
+    "erased": "dim",
+}
 
 
 def show_answer(out: Console, body: Mapping[str, Any]) -> None:

@@ -29,9 +29,12 @@ from kernel.storage.schema import (
     ledger_payload,
     prompt_version,
     revision,
+    setting,
     source,
 )
 
+ERASED_ACCESS = "erased_access_version"
+"""Setting: the version of the access rules that the newest erasure of documents made."""
 ANSWER = "answer"
 """The kind of an answer's leaf."""
 
@@ -77,6 +80,7 @@ class Answers:
         connection and the index before the transaction ends: what must be stored with the answer or not at all.
         """
         with self._database.write() as connection:
+            _refuse_erased(connection, run)
             self._keep_prompt(connection, prompt)
             if policy is not None and policy.number < 1:
                 keep_policy(self._database, connection, policy)
@@ -175,6 +179,16 @@ class Answers:
         row, moment = {"sha256": prompt.sha256, "name": prompt.name, "version": prompt.version}, now()
         insert_new(connection, prompt_version, [row | {"template": prompt.template, "created_at": moment}])
         append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row, at=moment)
+
+
+class OvertakenError(Exception):
+    """Documents were erased while an answer was made: it may show what is gone, so it is to be made anew."""
+
+
+def _refuse_erased(connection: Connection, run: Mapping[str, Any]) -> None:
+    erased = connection.execute(select(setting.c.value).where(setting.c.name == ERASED_ACCESS)).scalar()
+    if erased is not None and run.get("access_version", 0) < int(erased):
+        raise OvertakenError
 
 
 def answer_payload(body: Mapping[str, Any], run: Mapping[str, Any]) -> str:

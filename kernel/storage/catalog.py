@@ -23,6 +23,7 @@ from kernel.records import (
 )
 from kernel.storage.access import groups_of, initial_groups, may_see, put_groups, withdrawn
 from kernel.storage.database import Database
+from kernel.storage.erasure_rows import GONE, blank_path, chunk_floor, erased_documents
 from kernel.storage.ledger import append
 from kernel.storage.rows import (
     DOCUMENT_FACTS,
@@ -40,6 +41,7 @@ from kernel.storage.schema import (
     chunk,
     document,
     entity,
+    erased_revision,
     mention,
     relation,
     revision,
@@ -60,6 +62,7 @@ class Catalog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._entity_ids: dict[str, int] = {}
+        self._erasure = 0
 
     def source_id(self, name: str, location: str) -> int:
         """The source of that name, made where there is none yet; its location is brought up to date."""
@@ -99,7 +102,14 @@ class Catalog:
     def states(self, source_id: int, snapshot: int) -> dict[str, RevisionState]:
         """Of each document path of a source, what `snapshot` sees."""
         query = (
-            select(document.c.path, revision.c.id, document.c.id, revision.c.content_sha256, revision.c.recipe)
+            select(
+                document.c.path,
+                revision.c.id,
+                document.c.id,
+                revision.c.content_sha256,
+                revision.c.recipe,
+                revision.c.status,
+            )
             .join(revision, revision.c.document_id == document.c.id)
             .join(visibility, visibility.c.revision_id == revision.c.id)
             .where(document.c.source_id == source_id, seen_by(snapshot))
@@ -107,7 +117,9 @@ class Catalog:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             groups = groups_of(connection, [row[1] for row in rows])
-        return {row[0]: RevisionState(row[1], row[2], row[3], row[4], groups.get(row[1])) for row in rows}
+        return {
+            row[0]: RevisionState(row[1], row[2], row[3], row[4], groups.get(row[1]), row[5] == GONE) for row in rows
+        }
 
     def staged(self, source_id: int, path: str, content_sha256: str, recipe: str) -> StagedRevision | None:
         """The revision of that content, if it was ever stored: it can be shown again without new work."""
@@ -119,6 +131,7 @@ class Catalog:
                 document.c.path == path,
                 revision.c.content_sha256 == content_sha256,
                 revision.c.recipe == recipe,
+                revision.c.status != GONE,
             )
         )
         with self._database.read() as connection:
@@ -137,14 +150,36 @@ class Catalog:
         return found
 
     def stage(self, source_id: int, recipe: str, revisions: Sequence[StoredRevision]) -> list[int]:
-        """Store revisions with all their chunks, mentions and relations in one transaction; their ids, in order."""
+        """Store revisions with all their chunks, mentions and relations in one transaction; their ids, in order.
+
+        Documents that were erased meanwhile are left out.
+        """
         with self._database.write() as connection:
             name = connection.execute(select(source.c.name).where(source.c.id == source_id)).scalar_one()
+            revisions = self._allowed(connection, name, revisions)
             learnt = self._learn_entities(connection, revisions)
             entities = ChainMap(learnt, self._entity_ids)
             stored = [self._stage_one(connection, (source_id, name), recipe, made, entities) for made in revisions]
         self._entity_ids.update(learnt)
         return stored
+
+    def erased(self) -> set[str]:
+        """Public ids of documents that were erased and may not be read in again."""
+        with self._database.read() as connection:
+            return set(erased_documents(connection))
+
+    def _allowed(
+        self, connection: Connection, name: str, revisions: Sequence[StoredRevision]
+    ) -> Sequence[StoredRevision]:
+        """Those that were not erased. What is remembered of entities holds only while nothing was erased since."""
+        newest = connection.execute(select(func.max(erased_revision.c.leaf))).scalar() or 0
+        if newest == 0:
+            return revisions
+        if newest != self._erasure:
+            self._entity_ids.clear()
+            self._erasure = newest
+        gone = erased_documents(connection)
+        return [made for made in revisions if derived_id("doc", name, made.path) not in gone]
 
     def _stage_one(
         self,
@@ -164,6 +199,9 @@ class Catalog:
             "created_at": now(),
         }
         insert_new(connection, document, [row])
+        named_again = {name: row[name] for name in ("source_id", "path", "external_id")}
+        erased = (document.c.public_id == public_id) & (document.c.path == blank_path(public_id))
+        connection.execute(update(document).where(erased).values(named_again))
         known = connection.execute(select(document).where(document.c.public_id == public_id)).one()
         document_id = known.id
         last = connection.execute(
@@ -209,12 +247,12 @@ class Catalog:
         mentions: list[dict[str, Any]] = []
         relations: list[dict[str, Any]] = []
         rows: tuple[list[Sequence[Any]], ...] = ([], [], [])
+        floor = chunk_floor(connection) if connection.dialect.name == "sqlite" and chunks else 0
         for made in chunks:
             ordinal = made.draft.ordinal
-            values = _chunk_values(made) | {
-                "revision_id": revision_id,
-                "public_id": derived_id("chk", *stem, str(made.draft.ordinal)),
-            }
+            place = {"revision_id": revision_id, "public_id": derived_id("chk", *stem, str(ordinal))}
+            floor, above = 0, {"id": floor + 1} if floor else {}
+            values = _chunk_values(made) | above | place
             chunk_id = connection.execute(chunk.insert().returning(chunk.c.id), values).scalar_one()
             rows[0].append([ordinal, chunk_id, *(values[name] for name in ("public_id", "tokens", "sha256"))])
             rows[1].extend([ordinal, m.start, m.end, m.kind.value, m.key] for m in made.mentions)

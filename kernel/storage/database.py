@@ -178,6 +178,7 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
         "foreign_keys=ON",
         "cache_size=-4096",
         "mmap_size=0",
+        "secure_delete=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 

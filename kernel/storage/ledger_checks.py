@@ -14,10 +14,12 @@ from kernel.storage.access import ACCESS_VERSION, access_digest
 from kernel.storage.answers import ANSWER, answer_facts, answer_row
 from kernel.storage.catalog import SOURCE_ADDED, SOURCE_MOVED
 from kernel.storage.database import Database
+from kernel.storage.erasure_checks import erasure_faults
+from kernel.storage.erasure_rows import ERASED, EXPIRED, blank_path, numbers_digest
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
 from kernel.storage.review_checks import policy_faults, review_faults
-from kernel.storage.rows import dumps, parts, revision_digests
+from kernel.storage.rows import parts, revision_digests
 from kernel.storage.schema import (
     answer,
     answer_evidence,
@@ -37,14 +39,6 @@ from kernel.storage.schema import (
     withdrawal,
 )
 from kernel.storage.snapshots import snapshot_digest
-
-EXPIRED = "retention.expired"
-ERASED = "erasure"
-
-
-def numbers_digest(numbers: list[int]) -> str:
-    """How an erasure's entry names, in its facts, the entries or revisions that it emptied: SHA-256 of the list."""
-    return sha256(dumps(sorted(numbers)))
 
 
 def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
@@ -77,6 +71,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)
         yield from _place_faults(connection, by_kind, places, gone)
+        yield from erasure_faults(connection, ledger, by_kind)
 
 
 def _erasure_faults(connection: Connection, leaves: list[Leaf]) -> Iterator[Fault]:
@@ -114,7 +109,7 @@ def _one_answer(connection: Connection, ledger: Ledger, leaf: Leaf, row: Any, *,
     stored = None if erased else ledger.payload(leaf.number)
     if facts["context_sha256"] != leaf.facts.get("context_sha256") or _positions(found) != list(range(len(found))):
         yield Fault(name, "its passages are not those that its ledger entry names")
-    elif (row.id, facts, row.created_at) != (leaf.subject, leaf.facts, leaf.created_at) or (erased and row.principal):
+    elif (row.id, facts, row.created_at) != (leaf.subject, leaf.facts, leaf.created_at):
         yield Fault(name, "its columns do not say what its ledger entry says")
     if stored is None:
         return
@@ -275,9 +270,9 @@ def _place_faults(
         values = {name: row._mapping[name] for name in ("name", "location", "created_at")}
         if number not in gone and values != said.get(number):
             yield Fault(f"source {source_id}", "is not what its ledger entries say")
-    emptied = select(revision.c.document_id).join(erased_revision, erased_revision.c.revision_id == revision.c.id)
-    query = select(document).where(document.c.id.not_in(emptied)).order_by(document.c.id)
-    for row in connection.execute(query):
+    for row in connection.execute(select(document).order_by(document.c.id)):
+        if row.path == blank_path(row.public_id):
+            continue
         owner = rows.get(row.source_id)
         if owner is None or row.public_id != derived_id("doc", owner.name, row.path):
             yield Fault(f"document {row.public_id}", "its id does not follow from its source and path")

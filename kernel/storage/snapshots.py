@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, ScalarSelect, func, select, update
 
 from kernel.errors import InvalidInput, NotFound
 from kernel.ids import sha256
@@ -53,7 +54,9 @@ class Snapshots:
 
     def _record(self, connection: Connection, number: int, parent: int, reason: str) -> None:
         documents = connection.execute(select(func.count()).select_from(visibility).where(seen_by(number))).scalar_one()
-        last_chunk = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
+        newest = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
+        before = connection.execute(select(func.coalesce(func.max(snapshot.c.last_chunk), 0))).scalar_one()
+        last_chunk = max(newest, before)  # the newest chunks may have been erased
         values = {"number": number, "parent": parent, "documents": documents, "last_chunk": last_chunk}
         moment = now()
         connection.execute(snapshot.insert(), values | {"reason": reason, "created_at": moment})
@@ -112,14 +115,19 @@ class Snapshots:
     def last_chunk(self, number: int) -> int:
         """The highest chunk row that a snapshot can see; 0 for the empty one."""
         with self._database.read() as connection:
-            found = connection.execute(select(snapshot.c.last_chunk).where(snapshot.c.number == number)).scalar()
-            return int(found or 0)
+            return int(connection.execute(select(_reach(number))).scalar() or 0)
+
+
+def _reach(number: int | ScalarSelect[Any]) -> ScalarSelect[Any]:
+    """The last chunk of a snapshot that is there: those at its end may have been erased."""
+    last = select(snapshot.c.last_chunk).where(snapshot.c.number == number).scalar_subquery()
+    return select(func.max(chunk.c.id)).where(chunk.c.id <= last).scalar_subquery()
 
 
 def _live(connection: Connection) -> LiveState:
     head = select(publication.c.snapshot).order_by(publication.c.id.desc()).limit(1).scalar_subquery()
     access = select(setting.c.value).where(setting.c.name == ACCESS_VERSION).scalar_subquery()
-    reach = select(snapshot.c.last_chunk).where(snapshot.c.number == head).scalar_subquery()
+    reach = _reach(head)
     row = connection.execute(select(head, reach, access)).one()
     return LiveState(row[0] or 0, row[1] or 0, int(row[2] or 0))
 

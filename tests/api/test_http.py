@@ -64,6 +64,14 @@ LEAST = {
     "list_keys": "admin",
     "create_key": "admin",
     "revoke_key": "admin",
+    "erase": "admin",
+    "list_erasures": "admin",
+    "get_erasure": "admin",
+    "list_holds": "admin",
+    "place_hold": "admin",
+    "release_hold": "admin",
+    "get_retention": "admin",
+    "apply_retention": "admin",
 }
 OPEN = {"/livez", "/readyz", "/metrics"}
 

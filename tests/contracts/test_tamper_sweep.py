@@ -18,10 +18,6 @@ from kernel.storage import schema
 
 WAITING = {
     "stale",
-    "hold",
-    "erasure",
-    "erased_leaf",
-    "erased_revision",
 }
 """Tables that nothing fills here yet."""
 SWEEP = 1000

@@ -1,0 +1,66 @@
+"""Making sure that deleted rows are gone from the database's own files, not only from its tables."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from kernel.errors import Unavailable
+from kernel.storage.database import Database
+from kernel.storage.schema import metadata
+
+TRIES = 5
+WAIT_SECONDS = 0.5
+
+
+def compact(database: Database) -> dict[str, Any]:
+    """Rewrite the database without what was deleted; what was done, for a certificate.
+
+    SQLite: VACUUM, and the write-ahead log emptied. PostgreSQL: VACUUM FULL of every table, with new statistics.
+    Questions and writes go on before and after; they wait while a table is rewritten. Raises Unavailable where a
+    reader holds the write-ahead log for minutes (each try waits as long as a write does): try again later.
+    """
+    return _compact_sqlite(database) if database.is_sqlite else _compact_postgres(database)
+
+
+def _compact_sqlite(database: Database) -> dict[str, Any]:
+    connection = database.engine.raw_connection()
+    try:
+        _patiently(lambda: connection.execute("VACUUM").close())
+        for attempt in range(TRIES):
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return {"done": ["VACUUM", "wal_checkpoint(TRUNCATE)"], "tries": attempt + 1}
+            time.sleep(WAIT_SECONDS)
+    finally:
+        connection.close()
+    raise Unavailable(
+        "a reader holds the database's write-ahead log, so that it cannot be emptied: end long reads, then "
+        "`vouch erasures resume`"
+    )
+
+
+def _patiently(act: Any) -> None:
+    """Try again while another process writes."""
+    for attempt in range(TRIES):
+        try:
+            act()
+            return
+        except Exception as error:
+            if ("locked" not in str(error) and "busy" not in str(error)) or attempt == TRIES - 1:
+                raise Unavailable(f"the database cannot be rewritten: {error}; `vouch erasures resume`") from error
+            time.sleep(WAIT_SECONDS)
+
+
+def _compact_postgres(database: Database) -> dict[str, Any]:
+    names = sorted(metadata.tables)
+    try:
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for name in names:
+                connection.execute(text(f'VACUUM (FULL, ANALYZE) "{database.schema}"."{name}"'))
+    except OperationalError as error:
+        raise Unavailable(f"the database cannot be rewritten: {error.orig}; `vouch erasures resume`") from error
+    return {"done": [f"VACUUM FULL of {len(names)} tables"]}
