@@ -11,7 +11,7 @@ from typing import Any
 from kernel.errors import Conflict, IntegrityFailure, InvalidInput, Unavailable
 from kernel.merkle import consistent
 from kernel.notes import Checkpoint, Verifier
-from kernel.records import AnswerStatus, Principal, Role
+from kernel.records import Principal
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.audit import AuditRecords
 from kernel.storage.ledger import Ledger
@@ -56,7 +56,7 @@ class Prover:
 
     def _proof(self, record: AnswerRecord, principal: Principal) -> Json:
         size = self._ledger.size()
-        stored = self._ledger.payload(record.number) if self._released(record, principal) else None
+        stored = self._ledger.payload(record.number) if self._releases.open_to(record, principal) else None
         return {
             "answer_id": record.id,
             "index": record.number,
@@ -68,13 +68,6 @@ class Prover:
             "salt": stored and stored[0].hex(),
             "payload": stored and stored[1],
         }
-
-    def _released(self, record: AnswerRecord, principal: Principal) -> bool:
-        """Whether `principal` may see the record as it is: a draft that nobody approved is for reviewers alone."""
-        if principal.role != Role.APP:
-            return True
-        shown = self._releases.record(record.id, principal).body
-        return bool(shown["status"] != AnswerStatus.PENDING_REVIEW.value and shown["answer"] == record.body["answer"])
 
     def _revisions(self, body: Mapping[str, Any]) -> list[Json]:
         quotes: dict[tuple[str, int], list[Json]] = {}

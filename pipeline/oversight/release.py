@@ -9,10 +9,11 @@ from typing import Any
 from kernel.records import AnswerStatus, Principal, Role
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.reviews import APPROVED, EDITED, EXPIRED, OPEN, POLICY, REJECTED, Review, Reviews
+from pipeline.oversight.rules import ABSTAIN, REFUSE
 
 WAITS = "The answer waits for a person."
 TOO_LATE = "Nobody approved the answer before its deadline."
-REFUSED = "A reviewer rejected the answer"
+REJECTED_BY = "A reviewer rejected the answer"
 GONE = "What a reviewer wrote in place of the answer was erased."
 _PENDING = AnswerStatus.PENDING_REVIEW.value
 _NOTHING: Mapping[str, Any] = {
@@ -52,6 +53,23 @@ def shown(record: AnswerRecord, reviews: Sequence[Review], principal: Principal)
     return body
 
 
+def open_to(record: AnswerRecord, reviews: Sequence[Review], principal: Principal) -> bool:
+    """Whether `principal` may have the record itself, with the reply and the draft in it: reviewers and admins always;
+    others where nothing of it was withheld, by a rule or by a person.
+    """
+    if principal.role != Role.APP:
+        return True
+    if record.erased:
+        return False
+    verdicts = record.body.get("policy", {}).get("verdicts", ())
+    if any(one["stage"] == "output" and one["verdict"] in (REFUSE, ABSTAIN) for one in verdicts):
+        return False
+    policy = next((one for one in reversed(reviews) if one.reason == POLICY), None)
+    if record.body["status"] == _PENDING and (policy is None or policy.state != APPROVED):
+        return False
+    return all(one.state not in (EDITED, REJECTED) for one in reviews if one.reason != POLICY)
+
+
 class Releases:
     """Reads answers as they may be seen."""
 
@@ -64,6 +82,10 @@ class Releases:
         record = self._answers.get(answer_id, principal)
         reviews = self._reviews.of_answers([record.number]).get(record.number, [])
         return replace(record, body=shown(record, reviews, principal))
+
+    def open_to(self, record: AnswerRecord, principal: Principal) -> bool:
+        """Whether `principal`, who may read the answer, may have its record itself, with all that is in it."""
+        return open_to(record, self._reviews.of_answers([record.number]).get(record.number, []), principal)
 
     def items(self, principal: Principal, *, limit: int, before: int | None = None) -> list[tuple[int, AnswerRecord]]:
         """Answers as `Answers.items` lists them, each body as `principal` may see it now."""
@@ -110,7 +132,7 @@ def _edited(review: Review) -> Mapping[str, Any]:
 
 def _rejection(review: Review) -> str:
     said = (review.decision or {}).get("reason")
-    return f"{REFUSED}: {said}" if said else f"{REFUSED}."
+    return f"{REJECTED_BY}: {said}" if said else f"{REJECTED_BY}."
 
 
 def _withheld(body: Mapping[str, Any], reason: str) -> dict[str, Any]:

@@ -192,6 +192,28 @@ def test_policies_over_http(office: Office) -> None:
     assert office.ask()["status"] == "pending_review"
 
 
+def test_a_proof_gives_the_record_only_where_nothing_of_it_is_withheld(office: Office) -> None:
+    made = {name: office.ask() for name in ("open", "approved", "edited", "rejected")}
+    reviews = {name: f"/v1/reviews/{one['review']['id']}" for name, one in made.items()}
+    office.one.post(f"{reviews['approved']}/approve", json={}).raise_for_status()
+    text = {"text": "Alpha Team keeps register 0."}
+    office.one.post(f"{reviews['edited']}/edit", json=text).raise_for_status()
+    office.one.post(f"{reviews['rejected']}/reject", json={"reason": "No."}).raise_for_status()
+    for name, one in made.items():
+        path = f"/v1/answers/{one['id']}/proof"
+        assert SECRET in office.one.get(path).json()["payload"]
+        assert (office.app.get(path).json()["payload"] is not None) == (name == "approved")
+        assert (SECRET in office.app.get(path).text) == (name == "approved")
+    policy = f"format: 1\nname: shut\noutput:\n  - {{rule: places, phrases: [{SECRET}], then: refuse}}\n"
+    version = office.admin.post("/v1/policies", json={"text": policy, "message": "shut"}).json()["version"]
+    office.admin.post(f"/v1/policies/{version}/release").raise_for_status()
+    refused = office.ask()
+    proof = office.app.get(f"/v1/answers/{refused['id']}/proof").json()
+    assert (refused["status"], proof["payload"], proof["salt"]) == ("abstained", None, None)
+    assert office.app.get(f"/v1/answers/{refused['id']}/lineage").status_code == 200
+    office.admin.post("/v1/policies/rollback").raise_for_status()
+
+
 def test_the_server_writes_expiry_down(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.jobs.SWEEP_SECONDS", 0.0)
     text = POLICY.replace("  - {rule: all, ", "  - {deadline_hours: 0.0001, rule: all, ")

@@ -319,6 +319,11 @@ def test_a_whole_policy_is_read() -> None:
         ("then: review", "then: note", "line 16, output.0.approvals: is for rules with"),
         ("then: review", "then: drop", "line 15, output.0.then"),
         ("confidence_below: 0.5", "patterns: ['(?=x)']", "line 14, output.0.patterns.0: RE2"),
+        (
+            "confidence_below: 0.5",
+            "model_check: {prompt: x, fallback_patterns: ['(a']}",
+            "line 14, output.0.model_check.fallback_patterns.0: RE2",
+        ),
         ("confidence_below: 0.5", "patterns: ['((a{100}){100}){100}']", "line 14, output.0.patterns.0: RE2"),
         (
             "    confidence_below: 0.5\n",
