@@ -16,8 +16,9 @@ from kernel.storage.ledger_checks import store_faults
 from pipeline.oversight.tree_check import TreeCheck
 from retrieval.shelf import Shelf
 
+HEADS = "the head file"
 LINES_OF_NOTE = 5
-"""Of a signed checkpoint with one signature."""
+"""Of a signed checkpoint with one signature, as this program makes them; heads kept elsewhere may have more."""
 
 
 class Verifier:
@@ -59,12 +60,12 @@ class Verifier:
             yield from self._key_faults(key)
         if not heads and self._database.is_sqlite:
             name = self._database.head_file.name
-            yield Fault("the head file", f"{name} is gone: what was the newest entry cannot be told from the ledger")
-        notes = [("the head file", note) for note in heads or ()]
+            yield Fault(HEADS, f"{name} is gone: what was the newest entry cannot be told from the ledger")
+        notes = [(HEADS, note) for note in heads or ()]
         notes += [(f"checkpoint {number}", note) for number, note in enumerate(witnesses, 1)]
         opened: list[tuple[str, Checkpoint]] = []
         for name, note in notes:
-            if note.count("\n") != LINES_OF_NOTE:
+            if name == HEADS and note.count("\n") != LINES_OF_NOTE:
                 yield Fault(name, "holds something else than whole signed checkpoints")
                 continue
             try:
