@@ -17,7 +17,20 @@ from api.edge import Edge
 from api.jobs import JobRunner
 from api.metrics import Metrics
 from api.problems import on_http_exception, on_validation_error, on_vouch_error
-from api.routes import answers, docs, documents, entities, health, jobs, keys, questions, snapshots, sources
+from api.routes import (
+    answers,
+    docs,
+    documents,
+    entities,
+    health,
+    impact,
+    jobs,
+    keys,
+    lineage,
+    questions,
+    snapshots,
+    sources,
+)
 from api.schemas import Problem
 from api.services import Services
 from kernel.errors import VouchError
@@ -26,7 +39,7 @@ DESCRIPTION = """Answers from an organisation's own documents, with citations th
 every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the least role that reaches it
 as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`."""
 
-ROUTERS = (questions, answers, documents, sources, jobs, snapshots, entities, keys, health, docs)
+ROUTERS = (questions, answers, impact, lineage, documents, sources, jobs, snapshots, entities, keys, health, docs)
 
 
 def create_app(workspace: Workspace) -> FastAPI:
@@ -75,7 +88,22 @@ def _start(services: Services) -> None:
     """Make every part before requests share it: they come on several threads."""
     workspace = services.workspace
     workspace.warm()
-    for part in ("answering", "answers", "catalog", "entities", "indexer", "jobs", "keys", "lineage", "requests"):
+    for part in (
+        "answering",
+        "answers",
+        "catalog",
+        "entities",
+        "impact",
+        "indexer",
+        "jobs",
+        "keys",
+        "lineage",
+        "queries",
+        "replayer",
+        "requests",
+        "stale",
+        "today",
+    ):
         getattr(workspace, part)
     services.runner.start()
 

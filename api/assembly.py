@@ -19,11 +19,14 @@ from kernel.storage.database import Database
 from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
 from kernel.storage.ledger import Ledger
+from kernel.storage.pins import Pins
 from kernel.storage.snapshots import Snapshots
 from pipeline.answering import Answering, AnsweringSettings
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.indexing import Indexer
 from pipeline.oversight.lineage import LineageReader
+from pipeline.oversight.replay import Replayer
+from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
@@ -184,11 +187,41 @@ class Workspace:
 
     @cached_property
     def answering(self) -> Answering:
+        return Answering(self.snapshots, self.searcher, self.generator, self.answers, self.answering_settings)
+
+    @property
+    def answering_settings(self) -> AnsweringSettings:
+        """What answers are made with now."""
         settings = self.settings
-        pinned = AnsweringSettings(
+        return AnsweringSettings(
             settings.top_k, settings.context_tokens, settings.max_question_chars, settings.candidates, settings.search
         )
-        return Answering(self.snapshots, self.searcher, self.generator, self.answers, pinned)
+
+    @cached_property
+    def pins(self) -> Pins:
+        return Pins(self.database)
+
+    @cached_property
+    def replayer(self) -> Replayer:
+        return Replayer(
+            self.answers,
+            self.snapshots,
+            self.pins,
+            self._searcher_as,
+            ExtractiveGenerator(),
+            lambda: self.generator,
+            self.answering_settings,
+        )
+
+    def _searcher_as(self, each: int, search: str, helpers: Helpers) -> Searcher:
+        """A searcher with the settings of a record."""
+        same = search == self.library.search
+        library = self.library if same else Library(self.corpus, self.snapshots, self.shelf, exact=search == "exact")
+        return Searcher(library, self.corpus, self.embedder, shipped_ranker(), each, helpers)
+
+    @cached_property
+    def today(self) -> Today:
+        return Today(self.replayer, self.pins, self.answering)
 
     @cached_property
     def lineage(self) -> LineageReader:

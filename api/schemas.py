@@ -114,6 +114,16 @@ class KeyRequest(Strict):
     )
 
 
+class ReplayRequest(Strict):
+    """How to make an answer again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"current": False}]})
+
+    current: Annotated[
+        StrictBool, Field(description="Answer with today's documents, prompt and model, and name what changed.")
+    ] = False
+
+
 # --- Answers --------------------------------------------------------------------------------------------------------
 
 
@@ -236,11 +246,20 @@ class LedgerPlace(Strict):
     leaf_sha256: str
 
 
+class StaleMark(Strict):
+    """A withdrawal of what an answer stood on: `leaf` is its entry in the ledger."""
+
+    since: str
+    document_ids: list[str]
+    leaf: int
+    reason: Annotated[str | None, Field(description="Missing where none was given, or it was erased.")] = None
+
+
 class Answer(Strict):
     """An answer with its citations and the place of its record."""
 
     id: str
-    status: Literal["answered", "partial", "abstained", "pending_review", "failed"]
+    status: Literal["answered", "partial", "abstained", "pending_review", "failed", "erased"]
     reason: str | None
     question: str
     answer: str
@@ -256,6 +275,66 @@ class Answer(Strict):
     timings_ms: dict[str, float]
     created_at: str
     ledger: LedgerPlace
+    stale: Annotated[
+        list[StaleMark] | None,
+        Field(description="Only where the answer stood on something that is withdrawn now, and only when it is read."),
+    ] = None
+
+
+class ReplayStage(Strict):
+    """A stage of an answer: whether it came out as recorded. The hashes are over canonical JSON."""
+
+    stage: str
+    identical: bool
+    sha256: str
+    replayed_sha256: str
+    difference: str | None
+
+
+class FreshReply(Strict):
+    """What the configured model replies to the same prompt now, or the error that kept it from replying."""
+
+    model: ModelDescription | None
+    reply: str | None
+    error: str | None
+    same: bool
+    diff: list[str]
+
+
+class Replay(Strict):
+    """An answer made again from what its record pins."""
+
+    id: str
+    identical: bool
+    stages: list[ReplayStage]
+    reasons: Annotated[list[str], Field(description="What could have made the difference, where there is one.")]
+    pinned: dict[str, Any]
+    fresh: FreshReply | None
+
+
+class Change(Strict):
+    """Something that is not as it was when an answer was made."""
+
+    kind: Literal["document", "snapshot", "prompt", "model", "ranking", "settings", "policy"]
+    words: str
+    document_id: str | None = None
+    title: str | None = None
+    change: Literal["withdrawn", "hidden", "gone", "revised", "outranked", "added", "risen"] | None = None
+    cited: bool | None = None
+    sections: Annotated[
+        dict[str, list[str]] | None, Field(description="Of a prompt: the lines of each section that changed.")
+    ] = None
+
+
+class TodayAnswer(Strict):
+    """A past answer beside the one of today."""
+
+    id: str
+    same: bool
+    recorded: dict[str, Any]
+    current: dict[str, Any]
+    changes: list[Change]
+    diff: list[str]
 
 
 class AnswerSummary(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -121,6 +121,11 @@ def answer_summary_json(record: AnswerRecord) -> Json:
         "snapshot": body["retrieval"]["snapshot"],
         "index": body["ledger"]["index"],
     }
+
+
+def stale_json(body: Mapping[str, Any], marks: Sequence[Json] | None) -> Json:
+    """An answer as it is read: what was recorded, and where it is stale since when, of which documents, and why."""
+    return dict(body) | ({"stale": [dict(mark) for mark in marks]} if marks else {})
 
 
 def report_json(report: IngestReport) -> Json:

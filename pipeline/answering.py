@@ -28,13 +28,16 @@ from kernel.records import (
     Question,
     Reranked,
 )
-from kernel.storage.answers import Answers
+from kernel.storage.answers import Answers, OvertakenError
 from kernel.storage.snapshots import Snapshots
 from pipeline.grounding import ground
 from pipeline.prompts.templates import find_prompt, render
 from retrieval.context import assemble
 from retrieval.reasons import reasons_of
 from retrieval.search import Found, Searcher, WhyNotFound
+
+OVERTAKEN_TRIES = 2
+"""Times that an answer is made anew because a document was withdrawn under it, before that is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +141,20 @@ class Answering:
         notices = found.passage.notices if found.passage else ()
         return DocumentFate(document, found, reasons_of(found.why, notices, document.reason))
 
-    def ask(self, question: Question) -> dict[str, Any]:
+    def ask(self, question: Question, reask_of: str | None = None) -> dict[str, Any]:
         """The answer, as JSON values, recorded. Raises InvalidInput or NotFound; a model's failure is an answer too,
-        with status `failed` and its reason, so that it leaves a record.
+        with status `failed` and its reason, so that it leaves a record. `reask_of` is the id of an answer that this
+        one is to take the place of.
+
+        Where a document is withdrawn while an answer stands on it, that answer is given up and the question asked anew.
         """
         begin = time.perf_counter()
-        return self._record(self.compose(self.pin(question)), begin)
+        for _ in range(OVERTAKEN_TRIES):
+            try:
+                return self._record(self.compose(self.pin(question)), begin, reask_of)
+            except OvertakenError:
+                continue
+        return self._record(self.compose(self.pin(question)), begin, reask_of)
 
     def pin(self, question: Question) -> Pinned:
         """What an answer to `question` follows from now. Raises InvalidInput or NotFound."""
@@ -252,10 +263,12 @@ class Answering:
             "facts": [asdict(fact) for fact in evidence.facts],
             "messages": [asdict(message) for message in composed.messages],
             "reply": composed.generation.text,
+            **({"reply_reason": composed.generation.reason} if composed.generation.reason else {}),
         }
 
-    def _record(self, composed: Composed, begin: float) -> dict[str, Any]:
+    def _record(self, composed: Composed, begin: float, reask_of: str | None = None) -> dict[str, Any]:
         body, run = self.body_of(composed), self.run_of(composed)
+        run |= {"reask_of": reask_of} if reask_of else {}
         cited = {citation["chunk_id"] for citation in body["citations"]}
         recording = time.perf_counter()
         index, leaf = self._answers.record(

@@ -19,8 +19,9 @@ _STATUS = {
     "abstained": "Not answered: the documents do not say.",
     "pending_review": "Waits for a reviewer.",
     "failed": "Failed: the model gave no answer.",
+    "erased": "Erased:",
 }
-_STYLES = {"answered": "green", "partial": "yellow", "abstained": "yellow", "pending_review": "yellow", "failed": "red"}
+_STYLES = {"answered": "green", "partial": "yellow", "abstained": "yellow", "pending_review": "yellow", "failed": "red", "erased": "yellow"}
 
 
 def show_answer(out: Console, body: Mapping[str, Any]) -> None:
@@ -65,6 +66,10 @@ def warnings_of(body: Mapping[str, Any]) -> list[str]:
     for conflict in body["conflicts"]:
         one, other = conflict["citations"]
         found.append(f"[{one}] and [{other}] disagree: {conflict['reason']}")
+    for mark in body.get("stale", ()):
+        named = ", ".join(titles.get(one, one) for one in mark["document_ids"])
+        why = f": {mark['reason']}" if mark.get("reason") else ""
+        found.append(f"stale since {mark['since']}, when {named} was withdrawn{why}")
     for helper in ("reranker", "decomposer"):
         state = body["retrieval"].get(helper, {}).get("state", "used")
         if state != "used":

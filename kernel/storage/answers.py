@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from kernel.errors import NotFound
+from kernel.errors import Conflict, NotFound
 from kernel.records import Principal, PromptVersion, Role
 from kernel.storage.database import Database
 from kernel.storage.ledger import append
@@ -29,9 +29,14 @@ from kernel.storage.schema import (
     revision,
     source,
 )
+from kernel.storage.stale import is_withdrawn
 
 ANSWER = "answer"
 """The kind of an answer's leaf."""
+
+
+class OvertakenError(Conflict):
+    """A document that an answer stands on was withdrawn while the answer was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Answers:
         `body` is stored without its `ledger` member, which follows from what is returned here. `evidence` holds
         the context's chunk ids in order, and whether each was cited. `then`, where given, is called with the
         connection and the index before the transaction ends: what must be stored with the answer or not at all.
+
+        Raises OvertakenError where something of the evidence was withdrawn meanwhile: no record is made of that.
         """
         with self._database.write() as connection:
             self._keep_prompt(connection, prompt)
@@ -259,4 +266,6 @@ def _keep_evidence(connection: Connection, number: int, evidence: Sequence[tuple
         }
         for position, (chunk_id, cited) in enumerate(evidence)
     ]
+    if is_withdrawn(connection, sorted({value["revision_id"] for value in values})):
+        raise OvertakenError("a document that this answer stands on was withdrawn while it was made; ask again")
     connection.execute(answer_evidence.insert(), values)

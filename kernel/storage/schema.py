@@ -348,14 +348,21 @@ answer_evidence = Table(
     comment="The passages that an answer's context held, in order, for looking up what depends on a document. "
     "`chunk_id` outlives the chunk where that was erased.",
 )
-Index("ix_answer_evidence_chunk_id", answer_evidence.c.chunk_id, answer_evidence.c.answer_number)
-Index("ix_answer_evidence_revision_id", answer_evidence.c.revision_id, answer_evidence.c.answer_number)
+Index(
+    "ix_answer_evidence_chunk_id", answer_evidence.c.chunk_id, answer_evidence.c.answer_number, answer_evidence.c.cited
+)
+Index(
+    "ix_answer_evidence_revision_id",
+    answer_evidence.c.revision_id,
+    answer_evidence.c.answer_number,
+    answer_evidence.c.cited,
+)
 
 stale = Table(
     "stale",
     metadata,
     Column("answer_number", ForeignKey("answer.number"), primary_key=True),
-    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True, index=True),
     comment="Answers that stood on something withdrawn, and the leaf that says what.",
 )
 
