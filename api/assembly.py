@@ -12,19 +12,25 @@ from kernel.providers.embedder import OnnxEmbedder, ensure_model
 from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.reranker import HttpReranker
 from kernel.settings import Settings
+from kernel.storage.access import Withdrawals
 from kernel.storage.answers import Answers
 from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
+from kernel.storage.impact import Impact
 from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
 from kernel.storage.ledger import Ledger
+from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.pins import Pins
 from kernel.storage.snapshots import Snapshots
+from kernel.storage.stale import Stale
 from pipeline.answering import Answering, AnsweringSettings
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.indexing import Indexer
+from pipeline.oversight.impact import ImpactDesk
 from pipeline.oversight.lineage import LineageReader
+from pipeline.oversight.queries import QueryDesk
 from pipeline.oversight.replay import Replayer
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
@@ -225,7 +231,24 @@ class Workspace:
 
     @cached_property
     def lineage(self) -> LineageReader:
-        return LineageReader(self.answers, self.corpus)
+        return LineageReader(self.answers, self.corpus, self.lineage_queries)
+
+    @cached_property
+    def lineage_queries(self) -> LineageQueries:
+        return LineageQueries(self.database)
+
+    @cached_property
+    def queries(self) -> QueryDesk:
+        return QueryDesk(self.lineage_queries, self.lineage)
+
+    @cached_property
+    def stale(self) -> Stale:
+        return Stale(self.database)
+
+    @cached_property
+    def impact(self) -> ImpactDesk:
+        withdrawals = Withdrawals(self.database)
+        return ImpactDesk(Impact(self.database), withdrawals, self.stale, self.answers, lambda: self.answering)
 
     @cached_property
     def entities(self) -> EntityBrowser:

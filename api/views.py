@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from kernel.errors import InvalidInput
 from kernel.records import (
     DocumentInfo,
     Fault,
@@ -18,6 +19,7 @@ from kernel.records import (
     SourceInfo,
 )
 from kernel.storage.answers import AnswerRecord
+from kernel.storage.impact import Of, Scope
 from pipeline.answering import DocumentFate, Retrieved, helpers_json, step_json
 from retrieval.reasons import meaning_of
 from retrieval.why_not import Behind, Judged
@@ -126,6 +128,15 @@ def answer_summary_json(record: AnswerRecord) -> Json:
 def stale_json(body: Mapping[str, Any], marks: Sequence[Json] | None) -> Json:
     """An answer as it is read: what was recorded, and where it is stale since when, of which documents, and why."""
     return dict(body) | ({"stale": [dict(mark) for mark in marks]} if marks else {})
+
+
+def impact_scope(given: Mapping[str, str | None]) -> Scope:
+    """The one thing that is named, by kind. Raises InvalidInput for none or several."""
+    named = [(kind, name) for kind, name in given.items() if name]
+    if len(named) != 1:
+        raise InvalidInput(f"name one of {', '.join(Of)}")
+    kind, name = named[0]
+    return Scope(Of(kind), name)
 
 
 def report_json(report: IngestReport) -> Json:

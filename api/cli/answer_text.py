@@ -21,7 +21,14 @@ _STATUS = {
     "failed": "Failed: the model gave no answer.",
     "erased": "Erased:",
 }
-_STYLES = {"answered": "green", "partial": "yellow", "abstained": "yellow", "pending_review": "yellow", "failed": "red", "erased": "yellow"}
+_STYLES = {
+    "answered": "green",
+    "partial": "yellow",
+    "abstained": "yellow",
+    "pending_review": "yellow",
+    "failed": "red",
+    "erased": "yellow",
+}
 
 
 def show_answer(out: Console, body: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from kernel.storage.schema import (
     prompt_version,
     revision,
     source,
+    withdrawal,
 )
 from kernel.storage.stale import is_withdrawn
 
@@ -53,6 +54,25 @@ class AnswerRecord:
     run: Mapping[str, Any]
     leaf_sha256: str
     erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFacts:
+    """An answer as lists of many show it. `question` is empty where it was erased; `stale`: it stood on something that
+    is withdrawn now.
+    """
+
+    id: str
+    index: int
+    created_at: str
+    status: str
+    question: str
+    principal: str
+    snapshot: int
+    prompt: str
+    model: str
+    confidence: float
+    stale: bool
 
 
 class Answers:
@@ -125,6 +145,15 @@ class Answers:
             with self._database.read() as connection:
                 yield from [_record(row) for row in connection.execute(query.where(answer.c.number.in_(some)))]
 
+    def reasked(self, answer_ids: Sequence[str]) -> set[str]:
+        """Those of these answers that were asked again."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for some in parts(sorted(set(answer_ids))):
+                query = select(answer.c.reask_of).where(answer.c.reask_of.in_(some))
+                found.update(connection.execute(query.distinct()).scalars())
+        return found
+
     def rows(self) -> Iterator[Any]:
         """Every row of facts, in order of index, for verification."""
         yield from stream(self._database, select(answer).order_by(answer.c.number), 500)
@@ -177,6 +206,39 @@ class Answers:
         append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row)
 
 
+def answer_facts_of(connection: Connection, numbers: Sequence[int]) -> dict[int, AnswerFacts]:
+    """The answers of these indexes."""
+    gone = (
+        select(answer_evidence.c.answer_number)
+        .join(revision, revision.c.id == answer_evidence.c.revision_id)
+        .join(withdrawal, withdrawal.c.document_id == revision.c.document_id)
+        .where(withdrawal.c.died.is_(None))
+    )
+    query = (
+        select(answer, ledger_payload.c.payload, prompt_version.c.name, prompt_version.c.version)
+        .outerjoin(ledger_payload, ledger_payload.c.number == answer.c.number)
+        .outerjoin(prompt_version, prompt_version.c.sha256 == answer.c.prompt_sha256)
+    )
+    found: dict[int, AnswerFacts] = {}
+    for some in parts(sorted(numbers), 200):
+        stale = set(connection.execute(gone.where(answer_evidence.c.answer_number.in_(some))).scalars())
+        for row in connection.execute(query.where(answer.c.number.in_(some))):
+            found[row.number] = AnswerFacts(
+                row.id,
+                row.number,
+                row.created_at,
+                row.status if row.payload is not None else "erased",
+                json.loads(row.payload)["body"]["question"] if row.payload is not None else "",
+                row.principal,
+                row.snapshot,
+                f"{row.name}@{row.version}" if row.name else "",
+                row.model,
+                row.confidence,
+                row.number in stale,
+            )
+    return found
+
+
 def answer_payload(body: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """What an answer's leaf commits to."""
     return dumps({"body": body, "run": run})
@@ -194,6 +256,7 @@ def answer_row(body: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any
         "policy_sha256": body.get("policy", {}).get("sha256", ""),
         "model": f"{model.get('provider', '')}/{model.get('name', '')}",
         "confidence": body["confidence"],
+        "reask_of": run.get("reask_of", ""),
         "created_at": body["created_at"],
     }
 
@@ -201,7 +264,7 @@ def answer_row(body: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any
 def answer_facts(row: Mapping[str, Any]) -> dict[str, Any]:
     """What an answer's leaf says openly: nothing that names a person."""
     kept = ("status", "snapshot", "prompt_sha256", "policy_sha256", "model", "confidence")
-    return {name: row[name] for name in kept}
+    return {name: row[name] for name in kept} | ({"reask_of": row["reask_of"]} if row["reask_of"] else {})
 
 
 def _records() -> Select[Any]:

@@ -1,4 +1,4 @@
-"""What a record of an answer pins by hash or number, found again: its prompt, its policy, its documents then and now."""
+"""What a record of an answer pins by hash or number, found again: prompt, policy, documents then and now."""
 
 from __future__ import annotations
 

@@ -330,9 +330,10 @@ answer = Table(
     Column("policy_sha256", String(64), nullable=False),
     Column("model", Text, nullable=False),
     Column("confidence", Float, nullable=False),
+    Column("reask_of", String(40), nullable=False, server_default=text("''"), index=True),
     _when(),
     comment="Facts of an answer, to find it by. Its text and all that it stood on is the payload of its leaf. "
-    "`principal` is empty once that was erased.",
+    "`principal` is empty once that was erased. `reask_of` is the answer that this one was asked again for, or empty.",
 )
 Index("ix_answer_created_at", answer.c.created_at)
 Index("ix_answer_prompt_sha256", answer.c.prompt_sha256, answer.c.number)

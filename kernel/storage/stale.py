@@ -67,9 +67,7 @@ class Stale:
                     if documents:
                         reason = json.loads(row.payload).get("reason") if row.payload else None
                         shown = {"since": row.created_at, "document_ids": documents, "leaf": row.leaf}
-                        found.setdefault(row.answer_number, []).append(
-                            shown | ({"reason": reason} if reason else {})
-                        )
+                        found.setdefault(row.answer_number, []).append(shown | ({"reason": reason} if reason else {}))
         return found
 
     def numbers(self, document_ids: Sequence[str]) -> list[int]:

@@ -22,6 +22,7 @@ from kernel.records import (
     ModelInfo,
     Passage,
     Principal,
+    PromptVersion,
     Question,
     Reranked,
     Role,
@@ -190,14 +191,17 @@ class Replayer:
         generator = self._own_words if own else RecordedGenerator(record)
         answering = Answering(self._snapshots, searcher, generator, self._answers, settings)
         composed = answering.compose(self.pinned(record, settings))
-        body, run = (json.loads(json.dumps(made)) for made in (answering.body_of(composed), answering.run_of(composed)))
+        body, run = as_json(answering.body_of(composed)), as_json(answering.run_of(composed))
         return Rebuilt(record, composed, body, run)
 
     def pinned(self, record: AnswerRecord, settings: AnsweringSettings) -> Pinned:
         """What the answer followed from."""
-        body = record.body
-        prompt = self._pins.prompt(body["prompt"]["sha256"], body["prompt"]["label"])
-        return Pinned(question_of(record), self.state(record), prompt, settings)
+        return Pinned(question_of(record), self.state(record), self.prompt(record), settings)
+
+    def prompt(self, record: AnswerRecord) -> PromptVersion:
+        """The template that the answer was made with, from the store: never the one that this program brings."""
+        prompt = record.body["prompt"]
+        return self._pins.prompt(prompt["sha256"], prompt["label"])
 
     def state(self, record: AnswerRecord) -> LiveState:
         """The snapshot, and the version of the access rules, that the answer was made under."""
@@ -240,6 +244,12 @@ class Replayer:
             return shown | {"error": str(error)}
         recorded = made.record.run["reply"]
         return shown | {"reply": reply, "same": reply == recorded, "diff": text_diff(recorded, reply)}
+
+
+def as_json(value: Json) -> Json:
+    """The value as it comes back from the store: tuples are lists."""
+    found: Json = json.loads(json.dumps(value))
+    return found
 
 
 def question_of(record: AnswerRecord) -> Question:
@@ -296,7 +306,9 @@ def _stages(made: Rebuilt) -> list[tuple[str, Any, Any]]:
     then, now = made.record.run, made.run
     body = {name: value for name, value in made.record.body.items() if name not in VOLATILE}
     again = {name: value for name, value in made.body.items() if name not in VOLATILE}
-    stages = [(name, then.get(name), now.get(name)) for name in ("method", "entities", "candidates", "context", "facts")]
+    stages = [
+        (name, then.get(name), now.get(name)) for name in ("method", "entities", "candidates", "context", "facts")
+    ]
     stages.append(("messages", then["messages"], now["messages"]))
     if "verdicts" in then or "verdicts" in now:
         stages.append(("verdicts", then.get("verdicts"), now.get("verdicts")))
@@ -305,7 +317,9 @@ def _stages(made: Rebuilt) -> list[tuple[str, Any, Any]]:
 
 def _stage(name: str, recorded: Any, now: Any) -> Json:
     """How a stage came out; the hashes are over the same canonical JSON that records are stored as."""
-    one, other = (json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for value in (recorded, now))
+    one, other = (
+        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for value in (recorded, now)
+    )
     return {
         "stage": name,
         "identical": one == other,

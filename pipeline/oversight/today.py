@@ -13,7 +13,7 @@ from kernel.storage.answers import AnswerRecord
 from kernel.storage.pins import DocumentState, Pins
 from pipeline.answering import Answering, Composed, Pinned
 from pipeline.oversight.differences import text_diff
-from pipeline.oversight.replay import VOLATILE, Json, Replayer, changed_members, question_of
+from pipeline.oversight.replay import VOLATILE, Json, Replayer, as_json, changed_members, question_of
 from pipeline.prompts.templates import sections_of
 
 MOST_SHOWN = 3
@@ -35,9 +35,7 @@ class Today:
         """
         record = self._replayer.record(answer_id, principal)
         composed, notes = self._answer(question_of(record), record)
-        body, run = (
-            json.loads(json.dumps(made)) for made in (self._answering.body_of(composed), self._answering.run_of(composed))
-        )
+        body, run = as_json(self._answering.body_of(composed)), as_json(self._answering.run_of(composed))
         shown = {name: value for name, value in body.items() if name not in VOLATILE}
         before = {name: record.body[name] for name in shown if name in record.body}
         return {
@@ -48,7 +46,9 @@ class Today:
             "changes": [
                 *notes,
                 *self._document_changes(record, composed),
-                *_prompt_changes(self._replayer.pinned(record, composed.pinned.settings).prompt, composed.pinned.prompt),
+                *_prompt_changes(
+                    self._replayer.pinned(record, composed.pinned.settings).prompt, composed.pinned.prompt
+                ),
                 *_kind("model", changed_members("the model", record.body["model"], body["model"])),
                 *_kind("ranking", changed_members("the ranking method", record.run["method"], run["method"])),
                 *_kind("settings", changed_members("the settings", record.run["settings"], run["settings"])),
@@ -156,7 +156,9 @@ def _policy_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
     then, now = (body.get("policy") or {} for body in (before, after))
     if then.get("sha256") == now.get("sha256"):
         return []
-    return [_change("policy", f"the policy version {then.get('version', '-')} became version {now.get('version', '-')}")]
+    return [
+        _change("policy", f"the policy version {then.get('version', '-')} became version {now.get('version', '-')}")
+    ]
 
 
 def _kind(kind: str, said: Sequence[str]) -> list[Json]:
