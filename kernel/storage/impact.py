@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +27,9 @@ from kernel.storage.schema import (
     visibility,
     withdrawal,
 )
+
+FEW = 20
+"""Revisions up to which each is looked through by itself."""
 
 
 class Of(StrEnum):
@@ -64,6 +67,7 @@ class _Reach:
     revisions: Select[Any] | None
     evidence: ColumnElement[bool] | None
     answers: ColumnElement[bool] = field(default_factory=true)
+    rows: tuple[int, ...] = ()
 
 
 class Impact:
@@ -148,8 +152,7 @@ class Impact:
         """Answers whose context held something of it (of a prompt: that were made with it), newest first."""
         with self._database.read() as connection:
             reach = _reach(connection, scope)
-            numbered = _numbered(reach, before).limit(limit)
-            cited = {row[0]: None if row[1] is None else bool(row[1]) for row in connection.execute(numbered)}
+            cited = _newest(connection, reach, limit, before)
             facts = answer_facts_of(connection, list(cited))
             return [Affected(facts[number], cited[number]) for number in sorted(cited, reverse=True)]
 
@@ -186,7 +189,11 @@ def _reach(connection: Connection, scope: Scope) -> _Reach:
     revisions = _revisions(connection, scope)
     mine = chunk.c.revision_id.in_(revisions)
     edges = relation.c.chunk_id.in_(select(chunk.c.id).where(mine))
-    return _Reach(mine, edges, revisions, answer_evidence.c.revision_id.in_(revisions))
+    if scope.of == Of.SOURCE:
+        return _Reach(mine, edges, revisions, answer_evidence.c.revision_id.in_(revisions))
+    rows = tuple(connection.execute(revisions).scalars())
+    evidence = answer_evidence.c.revision_id
+    return _Reach(mine, edges, revisions, evidence == rows[0] if len(rows) == 1 else evidence.in_(rows), rows=rows)
 
 
 def _revisions(connection: Connection, scope: Scope) -> Select[Any]:
@@ -266,6 +273,21 @@ def _answer_count(reach: _Reach) -> Any:
 def _per_answer() -> Select[Any]:
     cited = func.max(cast(answer_evidence.c.cited, Integer)).label("cited")
     return select(answer_evidence.c.answer_number, cited).group_by(answer_evidence.c.answer_number)
+
+
+def _newest(connection: Connection, reach: _Reach, limit: int, before: int | None) -> dict[int, bool | None]:
+    """Indexes of the newest answers, and whether each cites. Of a few revisions each is looked through by itself, in
+    the order of an index, which ends with the page; the newest of all are among the newest of each.
+    """
+    if not 1 < len(reach.rows) <= FEW:
+        rows = connection.execute(_numbered(reach, before).limit(limit))
+        return {row[0]: None if row[1] is None else bool(row[1]) for row in rows}
+    found: dict[int, bool] = {}
+    for revision_id in reach.rows:
+        one = replace(reach, evidence=answer_evidence.c.revision_id == revision_id)
+        for number, cited in connection.execute(_numbered(one, before).limit(limit)):
+            found[number] = found.get(number, False) or bool(cited)
+    return {number: found[number] for number in sorted(found, reverse=True)[:limit]}
 
 
 def _numbered(reach: _Reach, before: int | None) -> Select[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,16 +21,21 @@ def first_difference(name: str, recorded: Any, now: Any) -> str:
                 return f"{name} has no {member} any more"
             if member not in recorded:
                 return f"{name} has a {member}, which was not recorded"
-            if recorded[member] != now[member]:
+            if not _same(recorded[member], now[member]):
                 return first_difference(f"{name}, {member}", recorded[member], now[member])
     if isinstance(recorded, list) and isinstance(now, list):
         for place, (one, other) in enumerate(zip(recorded, now, strict=False), 1):
-            if one != other:
+            if not _same(one, other):
                 return first_difference(f"{name} {place}", one, other)
         return f"{name}: {len(recorded)} were recorded, {len(now)} came out"
     if isinstance(recorded, str) and isinstance(now, str):
         return _text_difference(name, recorded, now)
     return f"{name} was {_short(recorded)}, is {_short(now)}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are written the same: 1 and 1.0 are not."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _text_difference(name: str, recorded: str, now: str) -> str:
