@@ -1,4 +1,4 @@
-"""What depends on what, withdrawals, and the graph of lineage: against a walk through all records, on both databases."""
+"""What depends on what, withdrawals, and the graph of lineage: against a walk through all records; both databases."""
 
 from __future__ import annotations
 
