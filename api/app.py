@@ -27,7 +27,9 @@ from api.routes import (
     jobs,
     keys,
     lineage,
+    policies,
     questions,
+    reviews,
     snapshots,
     sources,
 )
@@ -39,7 +41,22 @@ DESCRIPTION = """Answers from an organisation's own documents, with citations th
 every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the least role that reaches it
 as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`."""
 
-ROUTERS = (questions, answers, impact, lineage, documents, sources, jobs, snapshots, entities, keys, health, docs)
+ROUTERS = (
+    questions,
+    answers,
+    impact,
+    lineage,
+    documents,
+    sources,
+    jobs,
+    snapshots,
+    entities,
+    policies,
+    reviews,
+    keys,
+    health,
+    docs,
+)
 
 
 def create_app(workspace: Workspace) -> FastAPI:
@@ -98,9 +115,13 @@ def _start(services: Services) -> None:
         "jobs",
         "keys",
         "lineage",
+        "policies",
         "queries",
+        "releases",
         "replayer",
         "requests",
+        "review_desk",
+        "reviews",
         "stale",
         "today",
     ):

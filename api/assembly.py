@@ -10,6 +10,7 @@ from kernel.ports import Generator
 from kernel.providers.decomposer import ModelDecomposer
 from kernel.providers.embedder import OnnxEmbedder, ensure_model
 from kernel.providers.openai import OpenAIGenerator
+from kernel.providers.output_check import ModelChecker
 from kernel.providers.reranker import HttpReranker
 from kernel.settings import Settings
 from kernel.storage.access import Withdrawals
@@ -23,15 +24,20 @@ from kernel.storage.keys import Keys, Requests
 from kernel.storage.ledger import Ledger
 from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.pins import Pins
+from kernel.storage.policies import Policies
+from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
 from kernel.storage.stale import Stale
-from pipeline.answering import Answering, AnsweringSettings
+from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.indexing import Indexer
 from pipeline.oversight.impact import ImpactDesk
 from pipeline.oversight.lineage import LineageReader
+from pipeline.oversight.policy_book import PolicyBook
 from pipeline.oversight.queries import QueryDesk
+from pipeline.oversight.release import Releases
 from pipeline.oversight.replay import Replayer
+from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
 from pipeline.recipe import recipe_of
@@ -45,6 +51,10 @@ from retrieval.shelf import Shelf
 
 PARTS_TOKENS = 512
 """Most tokens of a reply that lists sub-questions; one that is cut off there is none."""
+
+
+CHECK_TOKENS, CHECK_SECONDS = 16, 15.0
+"""Most tokens and seconds of a model's verdict on an answer."""
 
 
 class Workspace:
@@ -193,7 +203,9 @@ class Workspace:
 
     @cached_property
     def answering(self) -> Answering:
-        return Answering(self.snapshots, self.searcher, self.generator, self.answers, self.answering_settings)
+        return Answering(
+            self.snapshots, self.searcher, self.generator, self.answers, self.answering_settings, self._oversight
+        )
 
     @property
     def answering_settings(self) -> AnsweringSettings:
@@ -202,6 +214,41 @@ class Workspace:
         return AnsweringSettings(
             settings.top_k, settings.context_tokens, settings.max_question_chars, settings.candidates, settings.search
         )
+
+    @cached_property
+    def _oversight(self) -> Oversight:
+        return Oversight(self.policies, self.reviews, self._checker())
+
+    def _checker(self) -> ModelChecker | None:
+        """Judges answers by rules in words, where a model server is configured: with few tokens and little time."""
+        settings = self.settings
+        if not settings.openai_base_url or not settings.openai_model:
+            return None
+        generator = OpenAIGenerator(
+            settings.openai_base_url,
+            settings.openai_model,
+            api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+            max_tokens=CHECK_TOKENS,
+            deadline_seconds=min(CHECK_SECONDS, settings.openai_deadline_seconds),
+            retries=min(1, settings.openai_retries),
+        )
+        return ModelChecker(generator)
+
+    @cached_property
+    def policies(self) -> PolicyBook:
+        return PolicyBook(Policies(self.database))
+
+    @cached_property
+    def reviews(self) -> Reviews:
+        return Reviews(self.database)
+
+    @cached_property
+    def releases(self) -> Releases:
+        return Releases(self.answers, self.reviews)
+
+    @cached_property
+    def review_desk(self) -> ReviewDesk:
+        return ReviewDesk(self.reviews, self.answers, self.corpus, self.keys, self.policies)
 
     @cached_property
     def pins(self) -> Pins:
@@ -217,6 +264,8 @@ class Workspace:
             ExtractiveGenerator(),
             lambda: self.generator,
             self.answering_settings,
+            self._oversight,
+            self.releases,
         )
 
     def _searcher_as(self, each: int, search: str, helpers: Helpers) -> Searcher:
@@ -231,7 +280,7 @@ class Workspace:
 
     @cached_property
     def lineage(self) -> LineageReader:
-        return LineageReader(self.answers, self.corpus, self.lineage_queries)
+        return LineageReader(self.answers, self.corpus, self.lineage_queries, self.releases)
 
     @cached_property
     def lineage_queries(self) -> LineageQueries:
@@ -248,7 +297,14 @@ class Workspace:
     @cached_property
     def impact(self) -> ImpactDesk:
         withdrawals = Withdrawals(self.database)
-        return ImpactDesk(Impact(self.database), withdrawals, self.stale, self.answers, lambda: self.answering)
+        return ImpactDesk(
+            Impact(self.database),
+            withdrawals,
+            self.stale,
+            self.answers,
+            lambda: self.answering,
+            self.review_desk.open_withdrawn,
+        )
 
     @cached_property
     def entities(self) -> EntityBrowser:

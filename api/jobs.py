@@ -19,6 +19,8 @@ INGEST = "ingest"
 POLL_SECONDS = 2.0
 """How often the queue is looked at for jobs that another process accepted."""
 PROGRESS_SECONDS = 0.5
+SWEEP_SECONDS = 30.0
+"""How often reviews are looked through for deadlines that passed."""
 
 _log = logging.getLogger("vouch.jobs")
 
@@ -36,6 +38,7 @@ class JobRunner:
         self._metrics = metrics
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._swept = float("-inf")
         self._thread = threading.Thread(target=self._loop, name="vouch-jobs", daemon=True)
 
     @property
@@ -68,10 +71,18 @@ class JobRunner:
                 if job is not None:
                     self._do(job)
                     continue
+                self._sweep()
             except Exception:  # noqa: BLE001  the edge of a worker
                 _log.exception("the queue of jobs cannot be worked on; trying again")
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
+
+    def _sweep(self) -> None:
+        """Write down the expiry of reviews whose deadline passed, now and then."""
+        moment = time.monotonic()
+        if moment - self._swept >= SWEEP_SECONDS:
+            self._swept = moment
+            self._workspace.reviews.expire()
 
     def _do(self, job: JobInfo) -> None:
         jobs = self._workspace.jobs

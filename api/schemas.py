@@ -50,6 +50,10 @@ class QueryRequest(Strict):
     as_of: AsOf = None
     prompt: Annotated[Text | None, Field(max_length=200, description="`name` or `name@label` of a prompt.")] = None
     session: Annotated[Text | None, Field(max_length=200, description="A name that ties questions together.")] = None
+    stakes: Annotated[
+        Literal["low", "medium", "high"] | None,
+        Field(description="How much hangs on the answer; the policy may hold it for more."),
+    ] = None
     stream: Annotated[StrictBool, Field(description="Not offered in this release: must be false.")] = False
 
 
@@ -159,6 +163,65 @@ class ImpactRequest(Strict):
     def named(self) -> dict[str, str | None]:
         """What the request names, by kind."""
         return {kind: getattr(self, kind) for kind in ("document", "revision", "source", "entity", "prompt")}
+
+
+class PolicyRequest(Strict):
+    """A version of the policy to store."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "format: 1\nname: ours\n", "message": "Begin with no rules."}]},
+    )
+
+    text: Annotated[Text, Field(min_length=1, max_length=262_144, description="The policy file, YAML.")]
+    message: Annotated[Text, Field(min_length=1, max_length=2000, description="What it changes, and why.")]
+
+
+class PolicyCheckRequest(Strict):
+    """A policy to check without storing it."""
+
+    text: Annotated[Text, Field(min_length=1, max_length=262_144, description="The policy file, YAML.")]
+    question: Annotated[Text | None, Field(max_length=100_000, description="A question to try its input rules on.")] = (
+        None
+    )
+    stakes: Literal["low", "medium", "high"] | None = None
+
+
+Said = Annotated[Text, Field(max_length=20_000)]
+
+
+class AssignRequest(Strict):
+    """Who a review is given to."""
+
+    key: Annotated[Text, Field(min_length=1, max_length=40, description="Id of a key of role reviewer or admin.")]
+
+
+class CommentRequest(Strict):
+    """A comment on a review."""
+
+    text: Annotated[Said, Field(min_length=1)]
+
+
+class ApproveRequest(Strict):
+    """An approval."""
+
+    comment: Said = ""
+    text_of: Annotated[
+        Text | None, Field(max_length=40, description="`text_of` of the review as it was read: 409 if changed since.")
+    ] = None
+
+
+class EditRequest(Strict):
+    """A text to put in an answer's place; passages are cited as `[c1]`, in the order in which the answer had them."""
+
+    text: Annotated[Said, Field(min_length=1)]
+    comment: Said = ""
+
+
+class RejectRequest(Strict):
+    """A rejection; the asker is told the reason."""
+
+    reason: Annotated[Said, Field(min_length=1)]
 
 
 # --- Answers --------------------------------------------------------------------------------------------------------
@@ -292,8 +355,34 @@ class StaleMark(Strict):
     reason: Annotated[str | None, Field(description="Missing where none was given, or it was erased.")] = None
 
 
+class PolicyVerdict(Strict):
+    """What a rule of the policy said, of those that said anything but `pass`."""
+
+    rule: str
+    stage: Literal["input", "context", "output"]
+    verdict: Literal["note", "drop", "review", "refuse", "abstain"]
+    detail: str
+
+
+class PolicyInfo(Strict):
+    """The policy that the answer was judged by; version 0 came with the program."""
+
+    version: int
+    sha256: str
+    verdicts: list[PolicyVerdict]
+
+
+class ReviewState(Strict):
+    """How the review of an answer stands."""
+
+    id: str
+    state: Literal["open", "approved", "edited", "rejected", "expired"]
+    deadline: str
+
+
 class Answer(Strict):
-    """An answer with its citations and the place of its record."""
+    """An answer with its citations and the place of its record. `review` only where there is one; `under_review` where
+    something that it stood on was withdrawn and nobody has looked at it yet."""
 
     id: str
     status: Literal["answered", "partial", "abstained", "pending_review", "failed", "erased"]
@@ -306,6 +395,9 @@ class Answer(Strict):
     conflicts: list[Conflict]
     notices: list[Notice]
     retrieval: RetrievalInfo
+    policy: PolicyInfo | None = None
+    review: ReviewState | None = None
+    under_review: bool | None = None
     prompt: PromptInfo
     model: ModelDescription
     usage: Usage
@@ -511,6 +603,94 @@ class AnswerSummary(Strict):
     snapshot: int
     index: int
     created_at: str
+
+
+class Policy(Strict):
+    """A version of the policy. Versions below 1 came with the program; one that no answer used yet has no moment."""
+
+    version: int
+    sha256: str
+    in_force: bool
+    author: str
+    message: str
+    created_at: str | None
+
+
+class PolicyText(Policy):
+    """A version of the policy with its text."""
+
+    text: str
+
+
+class PolicyCounts(Strict):
+    """How many rules there are of each stage."""
+
+    input: int
+    context: int
+    output: int
+
+
+class TriedVerdict(Strict):
+    """What an input rule says of a question."""
+
+    rule: str
+    stage: Literal["input"]
+    verdict: Literal["pass", "note", "review", "refuse"]
+    detail: str
+
+
+class TriedQuestion(Strict):
+    """What a policy makes of a question; `refused` is what its asker would read."""
+
+    topics: list[str]
+    stakes: Literal["low", "medium", "high"]
+    refused: str | None
+    verdicts: list[TriedVerdict]
+
+
+class CheckedPolicy(Strict):
+    """A policy that is valid."""
+
+    ok: bool
+    name: str
+    sha256: str
+    rules: PolicyCounts
+    question: TriedQuestion | None = None
+
+
+class Review(Strict):
+    """A review: `reason` is policy, or withdrawn; `approvals` is how many people must approve."""
+
+    id: str
+    answer_id: str
+    reason: str
+    state: Literal["open", "approved", "edited", "rejected", "expired"]
+    approvals: int
+    assignee: str | None
+    deadline: str
+    decided_at: str | None
+    created_at: str
+
+
+class ReviewStep(Strict):
+    """Something that was done with a review; `index` is its place in the ledger."""
+
+    index: int
+    kind: Literal["opened", "assigned", "commented", "approved", "edited", "rejected", "expired"]
+    actor: str
+    created_at: str
+    comment: str | None = None
+    reason: str | None = None
+    assignee: str | None = None
+
+
+class ReviewDetail(Review):
+    """A review with the recorded answer, the last edit if any, and every step."""
+
+    answer: dict[str, Any]
+    edit: dict[str, Any] | None
+    text_of: str
+    events: list[ReviewStep]
 
 
 class Passage(Strict):

@@ -15,6 +15,7 @@ from kernel.records import (
     JobInfo,
     KeyInfo,
     Passage,
+    PolicyVersion,
     SnapshotInfo,
     SourceInfo,
 )
@@ -177,6 +178,23 @@ def key_json(key: KeyInfo, secret: str | None = None) -> Json:
         "revoked_at": _moment(key.revoked_at),
     }
     return shown | ({"key": secret} if secret is not None else {})
+
+
+def policy_json(policy: PolicyVersion, in_force: str) -> Json:
+    """A version of the policy; `in_force` is the hash of the one that holds. One never stored has no moment."""
+    return {
+        "version": policy.number,
+        "sha256": policy.sha256,
+        "in_force": policy.sha256 == in_force,
+        "author": policy.author,
+        "message": policy.message,
+        "created_at": policy.created_at or None,
+    }
+
+
+def policy_text_json(policy: PolicyVersion, in_force: str) -> Json:
+    """A version of the policy with its text."""
+    return policy_json(policy, in_force) | {"text": policy.text}
 
 
 def fault_json(fault: Fault) -> Json:

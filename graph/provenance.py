@@ -98,7 +98,7 @@ def _prompt(graph: Graph, run: URIRef, lineage: Lineage) -> None:
 
 
 def _plans(graph: Graph, run: URIRef, lineage: Lineage) -> None:
-    """The prompt that the model followed, and the policy in force, as plans of its association with the run."""
+    """The prompt that the model followed, and the policy in force, as plans of its associations with the run."""
     model = _node("model", lineage["model"]["provider"], lineage["model"]["name"])
     plans = [_node("prompt", lineage["prompt"]["name"], str(lineage["prompt"]["version"]))]
     policy = lineage.get("policy") or {}
@@ -107,13 +107,21 @@ def _plans(graph: Graph, run: URIRef, lineage: Lineage) -> None:
         _entity(graph, plan, "Policy", f"policy version {policy.get('version', '')}".rstrip())
         graph.add((plan, TERMS.sha256, Literal(policy["sha256"])))
         plans.append(plan)
-    association = BNode(value=f"model{lineage['answer']['id']}")
+    for number, plan in enumerate(plans):  # an association has one plan at most
+        association = _association(graph, run, model, f"plan{number}{lineage['answer']['id']}")
+        graph.add((association, PROV.hadPlan, plan))
+        graph.add((plan, RDF.type, PROV.Plan))
+    if lineage["principal"]["id"]:
+        _association(graph, run, _node("principal", lineage["principal"]["id"]), f"asker{lineage['answer']['id']}")
+
+
+def _association(graph: Graph, run: URIRef, agent: URIRef, name: str) -> BNode:
+    """An agent's part in a run, as a node; each agent has one, since readers take those that have none for others."""
+    association = BNode(value=name)
     graph.add((run, PROV.qualifiedAssociation, association))
     graph.add((association, RDF.type, PROV.Association))
-    graph.add((association, PROV.agent, model))
-    for plan in plans:
-        graph.add((plan, RDF.type, PROV.Plan))
-        graph.add((association, PROV.hadPlan, plan))
+    graph.add((association, PROV.agent, agent))
+    return association
 
 
 def _review(graph: Graph, answer: URIRef, run: URIRef, event: Mapping[str, Any]) -> None:

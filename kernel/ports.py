@@ -106,3 +106,14 @@ class Decomposer(Protocol):
     def parts(self, question: str) -> tuple[str, ...]:
         """A few sub-questions, none where the question is simple. Raises Unavailable where there is no usable reply."""
         ...
+
+
+class OutputChecker(Protocol):
+    """Says whether an answer breaks a rule that is written in words; `model` names what judges."""
+
+    @property
+    def model(self) -> str: ...
+
+    def breaks(self, rule: str, question: str, answer: str) -> bool:
+        """Whether it does. Raises Unavailable where there is no usable reply."""
+        ...

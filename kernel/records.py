@@ -155,7 +155,10 @@ LOCAL_OWNER = Principal("local", Role.ADMIN, None)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question as asked. `as_of` names a snapshot number; None means the one that is live."""
+    """A question as asked. `as_of` names a snapshot number; None means the one that is live.
+
+    `stakes` is low, medium or high; None leaves it to the policy, which may also hold a question for more.
+    """
 
     text: str
     principal: Principal = LOCAL_OWNER
@@ -163,6 +166,7 @@ class Question:
     as_of: int | None = None
     prompt: str | None = None
     session: str | None = None
+    stakes: str | None = None
 
 
 # --- What retrieval finds -----------------------------------------------------------------------------------------
@@ -370,6 +374,26 @@ class PromptVersion:
     sha256: str
     label: str
     template: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A version of the workspace's policy; `sha256` is over its text. Numbers below 1 were shipped with a program."""
+
+    number: int
+    sha256: str
+    text: str
+    author: str
+    message: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionStanding:
+    """Since when a revision is stored (ISO 8601, UTC), and the groups that may see it; none: everyone."""
+
+    since: str
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

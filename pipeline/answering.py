@@ -1,4 +1,4 @@
-"""A question's journey: guard -> retrieve -> render prompt -> generate -> ground -> decide -> record.
+"""A question's journey: guard -> retrieve -> render prompt -> generate -> ground -> decide -> record, under a policy.
 
 Plain code and one transaction: nobody sees an answer before its record is durable.
 """
@@ -6,14 +6,14 @@ Plain code and one transaction: nobody sees an answer before its record is durab
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from kernel.errors import GenerationFailed, InvalidInput
 from kernel.ids import random_id, sha256
-from kernel.ports import GenerationRequest, Generator
+from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
     AnswerStatus,
     Decomposed,
@@ -27,10 +27,31 @@ from kernel.records import (
     PromptVersion,
     Question,
     Reranked,
+    RevisionStanding,
 )
 from kernel.storage.answers import Answers, OvertakenError
+from kernel.storage.reviews import POLICY, Reviews
 from kernel.storage.snapshots import Snapshots
 from pipeline.grounding import ground
+from pipeline.oversight.policy import STAKES, Compiled, OutputRule, compile_policy, shipped_policy
+from pipeline.oversight.policy_book import PolicyBook
+from pipeline.oversight.release import WAITS
+from pipeline.oversight.rules import (
+    EMPTIED,
+    PASS,
+    CheckReply,
+    Matter,
+    ReviewNeed,
+    Verdict,
+    asked,
+    decided,
+    judge_context,
+    judge_input,
+    judge_output,
+    matter_of,
+    refusal,
+    verdict_json,
+)
 from pipeline.prompts.templates import find_prompt, render
 from retrieval.context import assemble
 from retrieval.reasons import reasons_of
@@ -52,26 +73,48 @@ class AnsweringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Oversight:
+    """What answers are judged by: the policies, where reviews are opened, and what judges rules in words, if any."""
+
+    book: PolicyBook
+    reviews: Reviews
+    checker: OutputChecker | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pinned:
-    """Everything that an answer follows from: nothing else is looked up while it is made."""
+    """Everything that an answer follows from: nothing else is looked up while it is made.
+
+    `at` is the moment of asking, which a policy counts ages back from. `replies` are those of the model that checked
+    the answer before; None: it is asked.
+    """
 
     question: Question
     state: LiveState
     prompt: PromptVersion
     settings: AnsweringSettings
+    policy: Compiled
+    at: str
+    replies: Mapping[str, CheckReply] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """An answer that nobody has seen yet, and what it was made from."""
+    """An answer that nobody has seen yet, and what it was made from; `found` is None where a policy refused the
+    question. `grounded` is the answer as the policy leaves it, `review` what must happen before it is released.
+    """
 
     pinned: Pinned
-    found: Found
+    found: Found | None
     evidence: Evidence
     messages: tuple[Message, ...]
     generation: Generation
     grounded: Grounded
     timings_ms: Mapping[str, float]
+    matter: Matter
+    verdicts: tuple[Verdict, ...] = ()
+    replies: Mapping[str, CheckReply] = field(default_factory=dict)
+    review: ReviewNeed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +149,9 @@ class Answering:
         generator: Generator,
         answers: Answers,
         settings: AnsweringSettings,
+        oversight: Oversight | None = None,
     ) -> None:
+        self._oversight = oversight
         self._snapshots = snapshots
         self._searcher = searcher
         self._generator = generator
@@ -160,26 +205,51 @@ class Answering:
         """What an answer to `question` follows from now. Raises InvalidInput or NotFound."""
         self._guard(question)
         settings = replace(self._settings, top_k=question.top_k or self._settings.top_k)
-        return Pinned(question, self._state(question), find_prompt(question.prompt), settings)
+        policy = self._oversight.book.in_force() if self._oversight else compile_policy(shipped_policy())
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        return Pinned(question, self._state(question), find_prompt(question.prompt), settings, policy, at)
 
     def compose(self, pinned: Pinned) -> Composed:
         """The answer that follows from what is pinned. Writes nothing; the same again gives the same again."""
         begin = time.perf_counter()
-        question, settings = pinned.question, pinned.settings
+        question, settings, policy = pinned.question, pinned.settings, pinned.policy
+        matter = matter_of(policy, question.text, question.stakes)
+        before = judge_input(policy, matter, question.text)
+        refused = refusal(policy, before)
+        if refused is not None:
+            return _refused(pinned, matter, before, refused, begin)
         found = self._searcher.search(question.text, pinned.state, question.principal, settings.top_k)
-        evidence = assemble(found, pinned.state.snapshot, settings.context_tokens)
+        whole = assemble(found, pinned.state.snapshot, settings.context_tokens)
+        access = pinned.state.access_version
+        evidence, within = judge_context(policy, matter, whole, self._standings, access, pinned.at)
         retrieved = time.perf_counter()
         messages = render(pinned.prompt, question.text, evidence)
-        generation, failed = self._generate(question, messages, evidence)
+        emptied = bool(whole.passages) and not evidence.passages
+        generation, failed = self._generate(question, messages, evidence, emptied)
         generated = time.perf_counter()
         grounded = failed or ground(generation, evidence)
+        after, replies = judge_output(policy, matter, grounded, lambda rule: self._check(pinned, rule, grounded))
+        verdicts = (*before, *within, *after)
+        grounded, review = decided(policy, grounded, verdicts)
         timings = {
             "retrieve": round((retrieved - begin) * 1000, 3),
             "generate": round((generated - retrieved) * 1000, 3),
             "ground": _since(generated),
         }
         timings |= {stage: found.timings_ms[stage] for stage in ("decompose", "rerank") if stage in found.timings_ms}
-        return Composed(pinned, found, evidence, messages, generation, grounded, timings)
+        return Composed(
+            pinned, found, evidence, messages, generation, grounded, timings, matter, verdicts, replies, review
+        )
+
+    def _standings(self, chunk_ids: Sequence[str], access: int) -> Mapping[str, RevisionStanding]:
+        return self._oversight.book.stored.standings(chunk_ids, access) if self._oversight else {}
+
+    def _check(self, pinned: Pinned, rule: OutputRule, grounded: Grounded) -> CheckReply:
+        """What a model says of the answer, or said when it was recorded."""
+        if pinned.replies is not None:
+            return pinned.replies[rule.rule]
+        checker = self._oversight.checker if self._oversight else None
+        return asked(checker, rule, pinned.question.text, grounded.answer)
 
     def _guard(self, question: Question) -> None:
         text = question.text.strip()
@@ -191,6 +261,8 @@ class Answering:
             raise InvalidInput(f"the question is longer than {self._settings.max_question_chars} characters")
         if question.top_k is not None and not 1 <= question.top_k <= 100:
             raise InvalidInput("top_k must be between 1 and 100")
+        if question.stakes is not None and question.stakes not in STAKES:
+            raise InvalidInput(f"stakes must be one of {', '.join(STAKES)}")
 
     def _state(self, question: Question) -> LiveState:
         state = self._snapshots.live()
@@ -200,11 +272,11 @@ class Answering:
         return replace(state, snapshot=named, last_chunk=self._snapshots.last_chunk(named))
 
     def _generate(
-        self, question: Question, messages: tuple[Message, ...], evidence: Evidence
+        self, question: Question, messages: tuple[Message, ...], evidence: Evidence, emptied: bool
     ) -> tuple[Generation, Grounded | None]:
         ids = tuple(passage.chunk_id for passage in evidence.passages)
         if not ids:
-            reason = "There is no document that you may see in this snapshot."
+            reason = EMPTIED if emptied else "There is no document that you may see in this snapshot."
             return Generation("", reason), None
         try:
             return self._generator.generate(GenerationRequest(question.text, messages, evidence, ids)), None
@@ -222,8 +294,8 @@ class Answering:
         }
         return {
             "id": random_id("ans"),
-            "status": grounded.status.value,
-            "reason": grounded.reason,
+            "status": AnswerStatus.PENDING_REVIEW.value if composed.review else grounded.status.value,
+            "reason": WAITS if composed.review else grounded.reason,
             "question": pinned.question.text,
             "answer": grounded.answer,
             "confidence": grounded.confidence,
@@ -236,8 +308,9 @@ class Answering:
                 "as_of": pinned.question.as_of,
                 "candidates": len(composed.evidence.candidates),
                 "used": len(composed.evidence.passages),
-                **helpers_json(composed.found),
+                **(helpers_json(composed.found) if composed.found else {}),
             },
+            "policy": policy_json(composed),
             "prompt": {"name": prompt.name, "version": prompt.version, "sha256": prompt.sha256, "label": prompt.label},
             "model": asdict(self._generator.info),
             "usage": usage,
@@ -255,9 +328,14 @@ class Answering:
             "access_version": pinned.state.access_version,
             "settings": asdict(pinned.settings),
             "method": self._searcher.method,
-            **({"reranker": asdict(found.reranker)} if found.reranker else {}),
-            **({"decomposer": asdict(found.decomposer)} if found.decomposer else {}),
-            "entities": list(found.entities),
+            "asked_at": pinned.at,
+            "stakes": pinned.question.stakes,
+            "matter": {"topics": sorted(composed.matter.topics), "stakes": composed.matter.stakes},
+            "verdicts": [verdict_json(verdict) for verdict in composed.verdicts],
+            "policy_checks": {rule: asdict(reply) for rule, reply in composed.replies.items()},
+            **({"reranker": asdict(found.reranker)} if found and found.reranker else {}),
+            **({"decomposer": asdict(found.decomposer)} if found and found.decomposer else {}),
+            "entities": list(found.entities) if found else [],
             "candidates": [list(pair) for pair in evidence.candidates],
             "context": [_context_json(passage) for passage in evidence.passages],
             "facts": [asdict(fact) for fact in evidence.facts],
@@ -277,9 +355,50 @@ class Answering:
             principal=composed.pinned.question.principal,
             prompt=composed.pinned.prompt,
             evidence=[(passage.chunk_id, passage.chunk_id in cited) for passage in composed.evidence.passages],
+            policy=composed.pinned.policy.version,
+            then=self._opening(composed, body["created_at"]),
         )
         timings = body["timings_ms"] | {"record": _since(recording), "total": _since(begin)}
         return body | {"timings_ms": timings, "ledger": {"index": index, "leaf_sha256": leaf}}
+
+    def _opening(self, composed: Composed, at: str) -> Callable[[Any, int], None] | None:
+        """What opens the review that an answer waits for, in the transaction that records it."""
+        need, oversight = composed.review, self._oversight
+        if need is None or oversight is None:
+            return None
+
+        def open_review(connection: Any, number: int) -> None:
+            oversight.reviews.open(
+                connection,
+                [number],
+                POLICY,
+                approvals=need.approvals,
+                deadline_hours=need.deadline_hours,
+                rules=need.rules,
+                at=at,
+            )
+
+        return open_review
+
+
+def policy_json(composed: Composed) -> dict[str, Any]:
+    """The policy that an answer was judged by, and what it said. `held` is what a review would release."""
+    version, grounded = composed.pinned.policy.version, composed.grounded
+    held = {"held": {"status": grounded.status.value, "reason": grounded.reason}} if composed.review else {}
+    return {
+        "version": max(version.number, 0),
+        "sha256": version.sha256,
+        "verdicts": [verdict_json(verdict) for verdict in composed.verdicts if verdict.verdict != PASS],
+        **held,
+    }
+
+
+def _refused(pinned: Pinned, matter: Matter, verdicts: Sequence[Verdict], reason: str, begin: float) -> Composed:
+    """The answer to a question that a policy does not let be answered: nothing was searched for, no model asked."""
+    evidence = Evidence(pinned.state.snapshot, ())
+    grounded = Grounded(AnswerStatus.ABSTAINED, reason, "", 0.0)
+    timings = {"retrieve": _since(begin), "generate": 0.0, "ground": 0.0}
+    return Composed(pinned, None, evidence, (), Generation("", reason), grounded, timings, matter, tuple(verdicts))
 
 
 def _context_json(passage: Passage) -> dict[str, Any]:

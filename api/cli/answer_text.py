@@ -33,6 +33,8 @@ _STYLES = {
 
 def show_answer(out: Console, body: Mapping[str, Any]) -> None:
     """Print the JSON body of an answer."""
+    if body["answer"] and body["status"] == "pending_review":
+        out.print(Text("A draft, shown to reviewers; nobody else sees it before it is released:", style="yellow"))
     if body["answer"]:
         out.print(Text(marked(body["sentences"])))
         out.print()
@@ -41,6 +43,7 @@ def show_answer(out: Console, body: Mapping[str, Any]) -> None:
         out.print()
     for citation in body["citations"]:
         _show_citation(out, citation)
+    _show_oversight(out, body)
     for warning in warnings_of(body):
         out.print(Text(f"Warning: {safe(warning)}", style="yellow"))
     out.print()
@@ -104,6 +107,18 @@ def _show_status(out: Console, body: Mapping[str, Any]) -> None:
             style="dim",
         )
     )
+
+
+def _show_oversight(out: Console, body: Mapping[str, Any]) -> None:
+    """What the policy said of the answer, and how its review stands."""
+    for verdict in body.get("policy", {}).get("verdicts", ()):
+        out.print(
+            Text(safe(f"Policy: {verdict['verdict']} by {verdict['rule']} {verdict['detail']}".rstrip()), style="dim")
+        )
+    review = body.get("review")
+    if review is not None:
+        again = "under review again" if body.get("under_review") else f"review {review['state']}"
+        out.print(Text(safe(f"{again.capitalize()}: {review['id']}, until {review['deadline']}"), style="yellow"))
 
 
 def _show_citation(out: Console, citation: Mapping[str, Any]) -> None:

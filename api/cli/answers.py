@@ -23,7 +23,7 @@ QUESTION_LENGTH = 80
 @command(commands, "list")
 def list_answers(call: Call, limit: Limit = 20, cursor: Cursor = None) -> None:
     """List past answers, newest first."""
-    found = call.workspace.answers.items(LOCAL_OWNER, limit=limit + 1, before=number_cursor(cursor))
+    found = call.workspace.releases.items(LOCAL_OWNER, limit=limit + 1, before=number_cursor(cursor))
     items, rest = page_of([answer_summary_json(record) for _, record in found], limit, "index")
     shown = items if call.flags.json else [i | {"question": shortened(i["question"], QUESTION_LENGTH)} for i in items]
     call.show_list(shown, rest, ("id", "created_at", "status", "question"))
@@ -31,8 +31,8 @@ def list_answers(call: Call, limit: Limit = 20, cursor: Cursor = None) -> None:
 
 @command(commands, "show")
 def show(call: Call, answer_id: AnswerId) -> None:
-    """Show an answer exactly as it was given, and whether it stood on something that was withdrawn since."""
-    record = call.workspace.answers.get(answer_id, LOCAL_OWNER)
+    """Show an answer exactly as it was given, and how its review and what it stood on stand now."""
+    record = call.workspace.releases.record(answer_id, LOCAL_OWNER)
     body = stale_json(record.body, call.workspace.stale.marks([record.number]).get(record.number))
 
     def words(out: Console) -> None:

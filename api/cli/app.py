@@ -42,6 +42,8 @@ COMMANDS = {
     "documents": Entry("documents", "Documents, their state and their text.", True),
     "snapshots": Entry("snapshots", "Published states of the documents, and going back to one.", True),
     "entities": Entry("entities", "What the documents name, and how it is tied together.", True),
+    "policies": Entry("policies", "Versions of the policy that answers are judged by.", True),
+    "reviews": Entry("reviews", "Answers that wait for a person, and deciding on them.", True),
     "serve": Entry("serve", "Serve the HTTP API."),
     "keys": Entry("keys", "API keys of the server.", True),
     "jobs": Entry("jobs", "Long work that the server accepted.", True),

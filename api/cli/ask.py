@@ -15,7 +15,7 @@ from api.assembly import Workspace
 from api.cli.answer_text import show_answer
 from api.cli.call import Call, command
 from api.cli.naming import document_named
-from api.cli.options import AsOf, TopK
+from api.cli.options import AsOf, StakesOption, TopK
 from api.cli.output import write_json
 from api.cli.passage_text import show_passages
 from api.cli.progress import watch
@@ -43,14 +43,17 @@ def ask(
     as_of: AsOf = None,
     prompt: Annotated[str | None, typer.Option(metavar="NAME[@LABEL]", help="Prompt to answer with.")] = None,
     top_k: TopK = None,
+    stakes: StakesOption = None,
 ) -> None:
     """Answer a question from the documents, with citations, and record the answer.
 
-    An answer of status "abstained" is an answer too: the documents do not say.
+    An answer of status "abstained" is an answer too: the documents do not say. One of status "pending_review" waits for
+    a person other than the asker: see vouch reviews.
     """
     workspace = call.with_model
     number = workspace.snapshots.resolve(as_of) if as_of is not None else None
-    body = workspace.answering.ask(Question(readable(question), top_k=top_k, as_of=number, prompt=prompt))
+    asked = Question(readable(question), top_k=top_k, as_of=number, prompt=prompt, stakes=stakes and stakes.value)
+    body = workspace.releases.made(workspace.answering.ask(asked), asked.principal)
     call.show(body, lambda out: show_answer(out, body))
     if body["status"] == "failed":
         raise typer.Exit(3)

@@ -36,16 +36,19 @@ _LINEAGE["responses"] |= {
 def list_answers(call: Caller, limit: Limit = 50, cursor: Cursor = None) -> JSONResponse:
     """Answers, newest first: those that the key asked for; every answer for reviewers and admins."""
     (before,) = decode_cursor("answers", cursor, 2**62)
-    records = call.services.workspace.answers.items(call.principal, limit=limit + 1, before=before)
+    records = call.services.workspace.releases.items(call.principal, limit=limit + 1, before=before)
     items = [_summary(record.body) for _, record in records]
     return JSONResponse(page(items, limit, lambda last: encode_cursor("answers", last["index"])))
 
 
 @router.get("/{answer_id}", response_model=Answer, **guarded(Role.APP, "get_answer", "Read an answer", 404))
 def get_answer(answer_id: str, call: Caller) -> JSONResponse:
-    """A past answer as it was recorded. `stale` is there where it stood on something that is withdrawn now."""
+    """A past answer as it was recorded; one that waits for a person, without its text until it is released.
+
+    `stale` is there where it stood on something that is withdrawn now.
+    """
     workspace = call.services.workspace
-    record = workspace.answers.get(answer_id, call.principal)
+    record = workspace.releases.record(answer_id, call.principal)
     return JSONResponse(stale_json(record.body, workspace.stale.marks([record.number]).get(record.number)))
 
 

@@ -21,7 +21,8 @@ def query(body: QueryRequest, call: Caller, once: CarryOut) -> JSONResponse:
     """Answers from the documents that the key may see, cites exact spans, and records the answer before it is sent.
 
     A question that the documents do not answer is an answer too: its status is `abstained`, with a reason. So is one
-    that the model failed on: its status is `failed`.
+    that the model failed on: its status is `failed`. One that the policy holds back has status `pending_review` and no
+    text until a person other than the asker has decided: read it again under its id.
     """
     if body.stream:
         raise InvalidInput("stream: streaming is not offered in this release; leave it out or send false")
@@ -52,7 +53,8 @@ def retrieve(body: RetrieveRequest, call: Caller) -> JSONResponse:
 
 def _answer(body: QueryRequest, call: Call) -> dict[str, Any]:
     as_of = call.services.snapshot(body.as_of)
-    question = Question(body.question, call.principal, body.top_k, as_of, body.prompt, body.session)
-    made = call.services.workspace.answering.ask(question)
+    question = Question(body.question, call.principal, body.top_k, as_of, body.prompt, body.session, body.stakes)
+    workspace = call.services.workspace
+    made = workspace.answering.ask(question)
     call.services.metrics.answer(made)
-    return made
+    return workspace.releases.made(made, call.principal)

@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from kernel.errors import Conflict, NotFound
-from kernel.records import Principal, PromptVersion, Role
+from kernel.records import PolicyVersion, Principal, PromptVersion, Role
 from kernel.storage.database import Database
 from kernel.storage.ledger import append
+from kernel.storage.policies import keep_policy
 from kernel.storage.rows import dumps, insert_new, now, parts, stream
 from kernel.storage.schema import (
     answer,
@@ -89,18 +90,22 @@ class Answers:
         principal: Principal,
         prompt: PromptVersion,
         evidence: Sequence[tuple[str, bool]],
+        policy: PolicyVersion | None = None,
         then: Any = None,
     ) -> tuple[int, str]:
         """Store an answer and what it stood on, durably, in one transaction; its index in the ledger and leaf hash.
 
         `body` is stored without its `ledger` member, which follows from what is returned here. `evidence` holds
-        the context's chunk ids in order, and whether each was cited. `then`, where given, is called with the
+        the context's chunk ids in order, and whether each was cited. A `policy` that came with the program is stored
+        with its first answer. `then`, where given, is called with the
         connection and the index before the transaction ends: what must be stored with the answer or not at all.
 
         Raises OvertakenError where something of the evidence was withdrawn meanwhile: no record is made of that.
         """
         with self._database.write() as connection:
             self._keep_prompt(connection, prompt)
+            if policy is not None and policy.number < 1:
+                keep_policy(self._database, connection, policy)
             row = answer_row(body, run)
             leaf = append(
                 self._database,

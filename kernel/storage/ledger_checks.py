@@ -15,6 +15,7 @@ from kernel.storage.answers import ANSWER, answer_facts, answer_row
 from kernel.storage.database import Database
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
+from kernel.storage.review_checks import policy_faults, review_faults
 from kernel.storage.rows import dumps, parts, revision_digests
 from kernel.storage.schema import (
     answer,
@@ -63,6 +64,8 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from stale_faults(connection, {leaf.number: leaf.facts for leaf in by_kind.get(WITHDRAWN, ())})
         yield from _key_faults(connection, by_kind, keys, gone)
         yield from _prompt_faults(connection, by_kind)
+        yield from policy_faults(connection, ledger, by_kind, gone)
+        yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)
 
 

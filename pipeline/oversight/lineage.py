@@ -11,6 +11,7 @@ from kernel.records import Principal, Role
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.corpus import Corpus
 from kernel.storage.lineage_queries import LineageQueries
+from pipeline.oversight.release import Releases
 
 FORMS = ("json", "turtle", "jsonld", "dot")
 Json = dict[str, Any]
@@ -19,17 +20,19 @@ Json = dict[str, Any]
 class LineageReader:
     """Reads lineage from the record of an answer and the rows that it names."""
 
-    def __init__(self, answers: Answers, corpus: Corpus, queries: LineageQueries) -> None:
+    def __init__(self, answers: Answers, corpus: Corpus, queries: LineageQueries, releases: Releases) -> None:
         self._answers = answers
+        self._releases = releases
         self._corpus = corpus
         self._queries = queries
+        self._releases = releases
 
     def lineage(self, answer_id: str, principal: Principal) -> Json:
         """The whole chain as JSON values. Raises NotFound where `principal` may not read the answer.
 
         Of what was erased, answer or passages, it holds what is left: hashes, numbers and times that name nobody.
         """
-        record = self._answers.get(answer_id, principal)
+        record = self._releases.record(answer_id, principal)
         body = record.body
         return {
             "answer": {name: body[name] for name in ("id", "question", "status", "answer", "created_at")}
@@ -75,7 +78,7 @@ class LineageReader:
             quotes.setdefault(citation["chunk_id"], []).append({name: citation[name] for name in kept})
         said = record.run.get("context") or [_left_of(row) for row in rows]
         return [
-            _item(item, row, quotes.get(item["chunk_id"], []), names.get(row["row"], []))
+            _item(item, row, quotes.get(item["chunk_id"], []), names.get(row["row"], []), erased=record.erased)
             for item, row in zip(said, rows, strict=False)
         ]
 
@@ -85,7 +88,10 @@ def _left_of(row: Mapping[str, Any]) -> Json:
     return {"chunk_id": row["chunk_id"], "start": row["start"], "end": row["end"], "score": None, "path": []}
 
 
-def _item(item: Mapping[str, Any], row: Mapping[str, Any], quotes: Sequence[Json], names: Sequence[str]) -> Json:
+def _item(
+    item: Mapping[str, Any], row: Mapping[str, Any], quotes: Sequence[Json], names: Sequence[str], *, erased: bool
+) -> Json:
+    """A passage of the context; where the answer was erased, only its row tells whether it was cited."""
     return {
         "source": row["source"],
         "location": row["location"],
@@ -103,7 +109,7 @@ def _item(item: Mapping[str, Any], row: Mapping[str, Any], quotes: Sequence[Json
         "score": item["score"],
         "path": item["path"],
         "entities": list(names),
-        "cited": bool(quotes) or bool(row["cited"]),
+        "cited": bool(row["cited"]) if erased else bool(quotes),
         "quotes": list(quotes),
         "erased": row["row"] is None,
     }

@@ -30,8 +30,9 @@ from kernel.records import (
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.pins import Pins
 from kernel.storage.snapshots import Snapshots
-from pipeline.answering import Answering, AnsweringSettings, Composed, Pinned
+from pipeline.answering import Answering, AnsweringSettings, Composed, Oversight, Pinned
 from pipeline.oversight.differences import first_difference, text_diff
+from pipeline.oversight.release import Releases
 from retrieval.cells import CELLS_FROM
 from retrieval.helpers import FAILED, Helpers
 from retrieval.search import Searcher
@@ -130,6 +131,8 @@ class Replayer:
         own_words: Generator,
         fresh: Callable[[], Generator],
         settings: AnsweringSettings,
+        oversight: Oversight,
+        releases: Releases,
     ) -> None:
         self._answers = answers
         self._snapshots = snapshots
@@ -139,6 +142,8 @@ class Replayer:
         self._own_words = own_words
         self._fresh = fresh
         self._settings = settings
+        self._oversight = oversight
+        self._releases = releases
 
     def replay(self, answer_id: str, principal: Principal, *, ask_again: bool = True) -> Json:
         """The report: of each stage whether it came out as recorded, and where not, how.
@@ -173,11 +178,16 @@ class Replayer:
         record = self._answers.get(answer_id, principal)
         if record.erased:
             raise Conflict(f"{answer_id} cannot be replayed: what was asked and answered was erased")
-        if principal.role == Role.APP and record.body["status"] == "pending_review":
-            raise Conflict(f"{answer_id} waits for a reviewer; it can be replayed once it was decided")
+        if principal.role == Role.APP and self._withheld(record, principal):
+            raise Conflict(f"{answer_id} was not released as it was made: reviewers may replay it")
         if "access_version" not in record.run:
             raise Conflict(f"{answer_id} cannot be replayed: it was recorded before records pinned the access rules")
         return record
+
+    def _withheld(self, record: AnswerRecord, principal: Principal) -> bool:
+        """Whether a review keeps from `principal` what was recorded."""
+        shown = self._releases.record(record.id, principal).body
+        return bool(shown["answer"] != record.body["answer"] or shown["status"] == "pending_review")
 
     def rebuild(self, record: AnswerRecord) -> Rebuilt:
         """The answer made again from what its record pins."""
@@ -189,14 +199,23 @@ class Replayer:
         searcher = self._make_searcher(each, search, helpers) if helpers.recorded else self._plain(each, search)
         own = record.body["model"]["provider"] == OWN_WORDS
         generator = self._own_words if own else RecordedGenerator(record)
-        answering = Answering(self._snapshots, searcher, generator, self._answers, settings)
+        answering = Answering(self._snapshots, searcher, generator, self._answers, settings, self._oversight)
         composed = answering.compose(self.pinned(record, settings))
         body, run = as_json(answering.body_of(composed)), as_json(answering.run_of(composed))
         return Rebuilt(record, composed, body, run)
 
     def pinned(self, record: AnswerRecord, settings: AnsweringSettings) -> Pinned:
         """What the answer followed from."""
-        return Pinned(question_of(record), self.state(record), self.prompt(record), settings)
+        policy = self._oversight.book.pinned(record.body, record.run)
+        return Pinned(
+            question_of(record),
+            self.state(record),
+            self.prompt(record),
+            settings,
+            policy.policy,
+            policy.at,
+            policy.replies,
+        )
 
     def prompt(self, record: AnswerRecord) -> PromptVersion:
         """The template that the answer was made with, from the store: never the one that this program brings."""
@@ -216,7 +235,7 @@ class Replayer:
         erased = self._pins.erased_in(snapshot)
         if erased:
             found.append(f"{erased} revisions that snapshot {snapshot} showed were erased since")
-        if made.record.run["method"]["search"] == "auto" and made.composed.found.view.count > CELLS_FROM:
+        if made.record.run["method"].get("search") == "auto" and _many(made):
             found.append(
                 f"more than {CELLS_FROM:,} passages were visible, so that vectors are searched approximately: "
                 "an index that was built anew may find others (setting search = exact)"
@@ -246,6 +265,11 @@ class Replayer:
         return shown | {"reply": reply, "same": reply == recorded, "diff": text_diff(recorded, reply)}
 
 
+def _many(made: Rebuilt) -> bool:
+    """Whether so many passages were visible that vectors are searched approximately."""
+    return made.composed.found is not None and made.composed.found.view.count > CELLS_FROM
+
+
 def as_json(value: Json) -> Json:
     """The value as it comes back from the store: tuples are lists."""
     found: Json = json.loads(json.dumps(value))
@@ -262,6 +286,7 @@ def question_of(record: AnswerRecord) -> Question:
         top_k=record.run["settings"]["top_k"],
         as_of=body["retrieval"]["as_of"],
         prompt=body["prompt"]["name"],
+        stakes=record.run.get("stakes"),
     )
 
 
@@ -310,8 +335,9 @@ def _stages(made: Rebuilt) -> list[tuple[str, Any, Any]]:
         (name, then.get(name), now.get(name)) for name in ("method", "entities", "candidates", "context", "facts")
     ]
     stages.append(("messages", then["messages"], now["messages"]))
-    if "verdicts" in then or "verdicts" in now:
-        stages.append(("verdicts", then.get("verdicts"), now.get("verdicts")))
+    if "verdicts" in then:
+        one, other = ({name: run.get(name) for name in ("matter", "verdicts", "policy_checks")} for run in (then, now))
+        stages.append(("verdicts", one, other))
     return [*stages, ("reply", then["reply"], now["reply"]), ("answer", body, again)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernel.errors import NotFound
-from kernel.records import Principal, PromptVersion, Question
+from kernel.records import AnswerStatus, Principal, PromptVersion, Question, Role
 from kernel.storage.answers import AnswerRecord
 from kernel.storage.pins import DocumentState, Pins
 from pipeline.answering import Answering, Composed, Pinned
@@ -16,6 +16,7 @@ from pipeline.oversight.differences import text_diff
 from pipeline.oversight.replay import VOLATILE, Json, Replayer, as_json, changed_members, question_of
 from pipeline.prompts.templates import sections_of
 
+DRAFT = ("sentences", "citations", "conflicts", "notices")
 MOST_SHOWN = 3
 """Passages of one document that are spoken of by themselves."""
 
@@ -36,6 +37,8 @@ class Today:
         record = self._replayer.record(answer_id, principal)
         composed, notes = self._answer(question_of(record), record)
         body, run = as_json(self._answering.body_of(composed)), as_json(self._answering.run_of(composed))
+        if principal.role == Role.APP and body["status"] == AnswerStatus.PENDING_REVIEW:  # nobody has released it
+            body |= {"answer": "", "confidence": 0.0} | {name: [] for name in DRAFT}
         shown = {name: value for name, value in body.items() if name not in VOLATILE}
         before = {name: record.body[name] for name in shown if name in record.body}
         return {

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def test_the_prompt_is_that_of_the_store_and_not_of_the_program(made: FastWorksp
     assert prompt.sha256 != old.sha256
     answering = made.answering
     pinned = answering.pin(Question("Who keeps register 1?"))
-    composed = answering.compose(type(pinned)(pinned.question, pinned.state, prompt, pinned.settings))
+    composed = answering.compose(replace(pinned, prompt=prompt))
     body = answering._record(composed, 0.0)
     report = made.replayer.replay(body["id"], LOCAL_OWNER)
     assert report["identical"]
@@ -272,9 +273,17 @@ class Model:
 def with_model(made: FastWorkspace, model: Generator) -> tuple[Answering, Replayer]:
     settings = made.answering_settings
     return (
-        Answering(made.snapshots, made.searcher, model, made.answers, settings),
+        Answering(made.snapshots, made.searcher, model, made.answers, settings, made._oversight),
         Replayer(
-            made.answers, made.snapshots, made.pins, made._searcher_as, ExtractiveGenerator(), lambda: model, settings
+            made.answers,
+            made.snapshots,
+            made.pins,
+            made._searcher_as,
+            ExtractiveGenerator(),
+            lambda: model,
+            settings,
+            made._oversight,
+            made.releases,
         ),
     )
 
