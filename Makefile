@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 BIN := .venv/bin
 READY := $(PYTHON3) tools/bootstrap.py
 
-.PHONY: setup demo test test-all check format serve bench bench-retrieval clean
+.PHONY: setup demo test test-all check format serve bench bench-retrieval bench-audit clean
 
 setup:            ## install what the project needs into .venv
 	@$(READY)
@@ -35,6 +35,9 @@ bench: setup      ## measure on the data beside the checkout; writes docs/benchm
 
 bench-retrieval: setup  ## retrieval beside its peers, each in an environment of its own; ARGS="--only txtai"
 	@$(BIN)/python -m bench.retrieval $(ARGS)
+
+bench-audit: setup  ## what the record costs and how fast it is checked; ARGS="tampering offline"
+	@$(BIN)/python -m bench.audit $(ARGS)
 
 clean:            ## remove everything that make and the tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from api.assembly import Workspace
 from api.edge import Edge
+from api.heads import HeadKeeper
 from api.jobs import JobRunner
 from api.metrics import Metrics
 from api.problems import on_http_exception, on_validation_error, on_vouch_error
@@ -26,6 +27,7 @@ from api.routes import (
     impact,
     jobs,
     keys,
+    ledger,
     lineage,
     policies,
     questions,
@@ -53,6 +55,7 @@ ROUTERS = (
     entities,
     policies,
     reviews,
+    ledger,
     keys,
     health,
     docs,
@@ -65,7 +68,8 @@ def create_app(workspace: Workspace) -> FastAPI:
     Starting it warms the workspace and takes up jobs; stopping it puts the job in hand back into the queue.
     """
     metrics = Metrics()
-    services = Services(workspace, JobRunner(workspace, metrics), metrics)
+    heads = HeadKeeper(workspace.settings.checkpoint_file, lambda: workspace.ledger)
+    services = Services(workspace, JobRunner(workspace, metrics), metrics, heads)
     app = FastAPI(
         title="Vouch",
         version=version("vouch-rag"),
@@ -97,6 +101,7 @@ def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextMan
             yield
         finally:
             await run_in_threadpool(services.runner.stop)
+            await run_in_threadpool(services.heads.stop)
 
     return lifespan
 
@@ -126,7 +131,10 @@ def _start(services: Services) -> None:
         "today",
     ):
         getattr(workspace, part)
+    for part in ("ledger", "prover", "reporter"):
+        getattr(workspace, part)
     services.runner.start()
+    services.heads.start()
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from kernel.providers.reranker import HttpReranker
 from kernel.settings import Settings
 from kernel.storage.access import Withdrawals
 from kernel.storage.answers import Answers
+from kernel.storage.audit import AuditRecords
 from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
@@ -31,12 +32,16 @@ from kernel.storage.stale import Stale
 from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.indexing import Indexer
+from pipeline.oversight.bundles import Prover
 from pipeline.oversight.impact import ImpactDesk
 from pipeline.oversight.lineage import LineageReader
+from pipeline.oversight.openlineage import OpenLineage
+from pipeline.oversight.pack import Packer
 from pipeline.oversight.policy_book import PolicyBook
 from pipeline.oversight.queries import QueryDesk
 from pipeline.oversight.release import Releases
 from pipeline.oversight.replay import Replayer
+from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
@@ -309,6 +314,26 @@ class Workspace:
     @cached_property
     def entities(self) -> EntityBrowser:
         return EntityBrowser(self.library, self.corpus)
+
+    @cached_property
+    def records(self) -> AuditRecords:
+        return AuditRecords(self.database)
+
+    @cached_property
+    def prover(self) -> Prover:
+        return Prover(self.answers, self.ledger, self.records)
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        return Reporter(self.answers, self.ledger, self.records, self.lineage, self.prover)
+
+    @cached_property
+    def packer(self) -> Packer:
+        return Packer(self.database, self.answers, self.ledger, self.records, self.lineage, self.reporter)
+
+    @cached_property
+    def openlineage(self) -> OpenLineage:
+        return OpenLineage(self.answers, self.records, self.settings.workspace)
 
     @cached_property
     def verifier(self) -> Verifier:

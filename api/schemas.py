@@ -693,6 +693,60 @@ class ReviewDetail(Review):
     events: list[ReviewStep]
 
 
+class LedgerKey(Strict):
+    """The public key of the ledger, `NAME+ID+BASE64` (a C2SP verifier key)."""
+
+    key: str
+    name: str
+
+
+class LedgerEntry(Strict):
+    """An entry of the ledger. `sha256` is the RFC 9162 leaf hash of `leaf`, which is canonical JSON."""
+
+    number: int
+    kind: str
+    subject: str
+    created_at: str
+    facts: dict[str, Any]
+    sha256: str
+    leaf: str
+
+
+class Consistency(Strict):
+    """Hex hashes which show that the tree of `to` entries begins with that of `from`."""
+
+    older: int = Field(alias="from")
+    newer: int = Field(alias="to")
+    consistency: list[str]
+
+
+class AnswerProof(Strict):
+    """Proof that an answer is entry `index` of the tree that `checkpoint` signs. `salt` and `payload` are null where
+    the record was erased, or waits for a person and the key is one that asks.
+    """
+
+    answer_id: str
+    index: int
+    leaf: str
+    size: int
+    inclusion: list[str]
+    checkpoint: str
+    key: str
+    salt: str | None
+    payload: str | None
+
+
+class AuditReport(Strict):
+    """Counts over the record; see the reviewer's guide."""
+
+    scope: dict[str, str | None]
+    ledger: dict[str, Any]
+    completeness: dict[str, Any]
+    adherence: dict[str, Any]
+    retention: dict[str, Any]
+    time_to_audit: dict[str, Any]
+
+
 class Passage(Strict):
     """A retrieved passage. Only with `explain`: `signals`, and in `contributions` what each adds to the score."""
 

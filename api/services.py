@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from api.assembly import Workspace
+from api.heads import HeadKeeper
 from api.idempotency import KeyedLocks
 from api.jobs import JobRunner
 from api.metrics import Metrics
@@ -22,6 +23,7 @@ class Services:
     workspace: Workspace
     runner: JobRunner
     metrics: Metrics
+    heads: HeadKeeper
     locks: KeyedLocks = field(default_factory=KeyedLocks)
 
     def snapshot(self, as_of: int | str | None) -> int | None:

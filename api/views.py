@@ -21,11 +21,25 @@ from kernel.records import (
 )
 from kernel.storage.answers import AnswerRecord
 from kernel.storage.impact import Of, Scope
+from kernel.storage.ledger import Leaf
 from pipeline.answering import DocumentFate, Retrieved, helpers_json, step_json
 from retrieval.reasons import meaning_of
 from retrieval.why_not import Behind, Judged
 
 Json = dict[str, Any]
+
+
+def leaf_json(leaf: Leaf) -> Json:
+    """An entry of the ledger; `leaf` is the text that its hash is over."""
+    return {
+        "number": leaf.number,
+        "kind": leaf.kind,
+        "subject": leaf.subject,
+        "created_at": leaf.created_at,
+        "facts": dict(leaf.facts),
+        "sha256": leaf.sha256,
+        "leaf": leaf.text,
+    }
 
 
 def passage_json(passage: Passage, explain: bool = False) -> Json:

@@ -64,6 +64,9 @@ where neither documents nor questions have capitals. *Second stage, no graph* ke
 SCALE = """`python -m bench.scale`: synthetic passages in a real store, asked over HTTP by one client; then a hundredth
 is added. Written is what the index's files grew by and all of its new files."""
 
+AUDIT = """`make bench-audit`: the record and its proofs, on a store on this machine's disk; synthetic documents, and
+the tests' toy model but for replays. Each tampering is one change behind the program's back, and one whole `verify`."""
+
 
 def write(results: Mapping[str, Any]) -> str:
     """Write the page and its charts; returns the page's name."""
@@ -88,6 +91,8 @@ def page(results: Mapping[str, Any]) -> str:
         lines += [f"## {TITLES[part]}", "", *section] if section else []
     if "untitled" in results:
         lines += ["## Titles removed, capitals removed", "", UNTITLED, "", *table(results["untitled"]), ""]
+    if "audit" in results:
+        lines += ["## Audit", "", AUDIT, "", *_audit(results["audit"])]
     if "scale" in results:
         lines += ["## Scale and growth", "", SCALE, "", *_scale(results["scale"]), ""]
     return "\n".join(lines)
@@ -101,6 +106,18 @@ def table(result: Any) -> list[str]:
         return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in result.items())]
     names = list(result[0])
     return _rows(names, [[str(row[name]) for name in names] for row in result])
+
+
+def _audit(parts: Mapping[str, Any]) -> list[str]:
+    """Each part a table; rows of one part that have other names, one more."""
+    lines: list[str] = []
+    for rows in parts.values():
+        shapes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+        for row in rows:
+            shapes.setdefault(tuple(row), []).append(row)
+        for found in shapes.values():
+            lines += [*table(found), ""]
+    return lines
 
 
 def _scale(sizes: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,6 @@ A verifier key is `NAME+ID+BASE64`, where ID is the first four bytes of SHA-256(
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -27,16 +26,18 @@ _SIGNATURE = re.compile(r"^— (\S+) (\S+)$")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree head: whose tree it is, how many leaves it has, and the root over them."""
+    """A tree head: whose tree it is, how many leaves it has, and the root over them; and lines signed with it."""
 
     origin: str
     size: int
     root: bytes
+    more: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The bytes that are signed, as text."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.more)
+        return "".join(f"{line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,7 @@ class Verifier:
         return parse_checkpoint(text)
 
     def _signed(self, text: str, value: str) -> bool:
-        try:
-            data = base64.b64decode(value, validate=True)
-        except binascii.Error:
-            return False
+        data = _unpacked(value)
         return data[:4] == self.id and self.holds(text, data[4:])
 
     @classmethod
@@ -87,11 +85,8 @@ class Verifier:
         """The key of a text form. Raises InvalidInput where it is none."""
         name, _, rest = text.strip().partition("+")
         identity, _, packed = rest.partition("+")
-        try:
-            data = base64.b64decode(packed, validate=True)
-        except binascii.Error:
-            data = b""
-        if not name or data[:1] != ED25519 or len(data) != 33:
+        data = _unpacked(packed)
+        if not re.fullmatch(r"[^\s+]+", name) or data[:1] != ED25519 or len(data) != 33:
             raise InvalidInput("a ledger's public key looks like NAME+8 hex digits+base64")
         key = cls(name, data[1:])
         if key.id.hex() != identity:
@@ -125,9 +120,12 @@ class Signer:
         if self._opened is None:
             if not self._path.exists():
                 self._make()
-            name, seed = _parse_secret(self._path)
+            name, identity, seed = _parse_secret(self._path)
             key = Ed25519PrivateKey.from_private_bytes(seed)
-            self._opened = key, Verifier(name, key.public_key().public_bytes_raw())
+            verifier = Verifier(name, key.public_key().public_bytes_raw())
+            if verifier.id.hex() != identity:
+                raise InvalidInput(f"{self._path} was changed: its id does not fit its key")
+            self._opened = key, verifier
         return self._opened
 
     def _make(self) -> None:
@@ -151,19 +149,28 @@ class Signer:
 
 def parse_checkpoint(text: str) -> Checkpoint:
     """The tree head that a text says. Raises IntegrityFailure where it says none."""
-    found = re.fullmatch(r"([^\n]+)\n(0|[1-9]\d*)\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", text)
+    found = re.fullmatch(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n((?:[^\n]+\n)*)", text)
     if found is None:
         raise IntegrityFailure("this is no checkpoint: it has no origin, size and root")
-    return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)))
+    more = tuple(found.group(4).split("\n")[:-1])
+    return Checkpoint(found.group(1), int(found.group(2)), base64.b64decode(found.group(3)), more)
 
 
-def _parse_secret(path: Path) -> tuple[str, bytes]:
-    text = path.read_text().strip()
+def _parse_secret(path: Path) -> tuple[str, str, bytes]:
+    """Name, id and seed of the key in a file."""
+    text = path.read_text(errors="replace").strip()
     name, _, rest = text.removeprefix(_PRIVATE).partition("+")
-    try:
-        data = base64.b64decode(rest.partition("+")[2], validate=True)
-    except binascii.Error:
-        data = b""
+    identity, _, packed = rest.partition("+")
+    data = _unpacked(packed)
     if not text.startswith(_PRIVATE) or data[:1] != ED25519 or len(data) != 33:
         raise InvalidInput(f"{path} holds no signing key")
-    return name, data[1:]
+    return name, identity, data[1:]
+
+
+def _unpacked(text: str) -> bytes:
+    """The bytes of base64 in its one canonical form; none for any other text."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
+    return data if base64.b64encode(data).decode() == text else b""

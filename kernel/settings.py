@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     ledger_key: Annotated[
         Path | None, Field(description="File of the key that signs the ledger; default: in the workspace's folder.")
     ] = None
+    checkpoint_file: Annotated[
+        Path | None,
+        Field(
+            description="File, best on another machine's disk, that `vouch serve` appends signed heads to each minute."
+        ),
+    ] = None
     models: Annotated[Path | None, Field(description="Folder of the exported model; default: models in home.")] = None
     threads: Annotated[int, Field(ge=0, le=256, description="Threads of the embedding model; 0: one a core.")] = 0
 
@@ -85,7 +91,7 @@ class Settings(BaseSettings):
     max_body_mb: Annotated[int, Field(ge=1, le=4096, description="Largest HTTP request body.")] = 64
     max_question_chars: Annotated[int, Field(ge=16, le=100_000)] = 4000
 
-    @field_validator("home", "models", "ledger_key")
+    @field_validator("home", "models", "ledger_key", "checkpoint_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None

@@ -38,6 +38,8 @@ COMMANDS = {
     "impact": Entry("impact", "What depends on a document, source, entity or prompt; withdraw it."),
     "query": Entry("query", "Fixed questions about answers, people, documents and prompts.", True),
     "verify": Entry("checks", "Check the store, its indexes and the record of every answer."),
+    "ledger": Entry("ledger", "The signed record of everything that must be provable.", True),
+    "audit": Entry("audit", "Reports and packs for somebody who was not there.", True),
     "sources": Entry("sources", "Where documents come from.", True),
     "documents": Entry("documents", "Documents, their state and their text.", True),
     "snapshots": Entry("snapshots", "Published states of the documents, and going back to one.", True),

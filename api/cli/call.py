@@ -172,7 +172,7 @@ def command(commands: typer.Typer, name: str | None = None) -> Callable[[Callabl
 
 
 def group(about: str) -> typer.Typer:
-    """A group of commands, which runs its command `list` (or else `show`) where none is named."""
+    """A group of commands, which runs its command `list` (or else the first) where none is named."""
     made = typer.Typer(help=about, rich_markup_mode=None)
 
     def begin(
@@ -181,7 +181,7 @@ def group(about: str) -> typer.Typer:
         remember(ctx, json, home, workspace)
         if ctx.invoked_subcommand is None:
             run = {one.name: one.callback for one in made.registered_commands if one.callback is not None}
-            ctx.invoke(run["list"] if "list" in run else run["show"], ctx)
+            ctx.invoke(run["list"] if "list" in run else next(iter(run.values())), ctx)
 
     made.callback(invoke_without_command=True)(begin)
     return made

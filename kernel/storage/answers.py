@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from kernel.errors import Conflict, NotFound
+from kernel.ids import sha256
 from kernel.records import PolicyVersion, Principal, PromptVersion, Role
 from kernel.storage.database import Database
 from kernel.storage.ledger import append
@@ -107,17 +108,18 @@ class Answers:
             if policy is not None and policy.number < 1:
                 keep_policy(self._database, connection, policy)
             row = answer_row(body, run)
+            passages = _passages(connection, evidence)
             leaf = append(
                 self._database,
                 connection,
                 ANSWER,
                 str(body["id"]),
-                answer_facts(row),
+                answer_facts(row, passages),
                 answer_payload(body, run),
                 str(body["created_at"]),
             )
             connection.execute(answer.insert(), row | {"number": leaf.number, "principal": principal.id})
-            _keep_evidence(connection, leaf.number, evidence)
+            _keep_evidence(connection, leaf.number, passages)
             if then is not None:
                 then(connection, leaf.number)
         return leaf.number, leaf.sha256
@@ -206,9 +208,9 @@ class Answers:
         known = select(prompt_version.c.sha256).where(prompt_version.c.sha256 == prompt.sha256)
         if connection.execute(known).first() is not None:
             return
-        row = {"sha256": prompt.sha256, "name": prompt.name, "version": prompt.version}
-        insert_new(connection, prompt_version, [row | {"template": prompt.template, "created_at": now()}])
-        append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row)
+        row, moment = {"sha256": prompt.sha256, "name": prompt.name, "version": prompt.version}, now()
+        insert_new(connection, prompt_version, [row | {"template": prompt.template, "created_at": moment}])
+        append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row, at=moment)
 
 
 def answer_facts_of(connection: Connection, numbers: Sequence[int]) -> dict[int, AnswerFacts]:
@@ -266,10 +268,14 @@ def answer_row(body: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def answer_facts(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer's leaf says openly: nothing that names a person."""
+def answer_facts(row: Mapping[str, Any], passages: Sequence[tuple[int, int, bool]]) -> dict[str, Any]:
+    """What an answer's leaf says openly: nothing that names a person. `passages` are the rows of chunk and revision of
+    its context, in order, and whether each was cited: so what an answer stood on can be checked after an erasure too.
+    """
     kept = ("status", "snapshot", "prompt_sha256", "policy_sha256", "model", "confidence")
-    return {name: row[name] for name in kept} | ({"reask_of": row["reask_of"]} if row["reask_of"] else {})
+    again = {"reask_of": row["reask_of"]} if row["reask_of"] else {}
+    context = sha256(dumps([list(one) for one in passages]))
+    return {name: row[name] for name in kept} | again | {"context_sha256": context}
 
 
 def _records() -> Select[Any]:
@@ -318,22 +324,24 @@ def _remains(row: Any) -> dict[str, Any]:
     }
 
 
-def _keep_evidence(connection: Connection, number: int, evidence: Sequence[tuple[str, bool]]) -> None:
+def _passages(connection: Connection, evidence: Sequence[tuple[str, bool]]) -> list[tuple[int, int, bool]]:
+    """Rows of chunk and revision of each passage, and whether it was cited."""
     if not evidence:
-        return
+        return []
     query = select(chunk.c.public_id, chunk.c.id, chunk.c.revision_id)
     query = query.where(chunk.c.public_id.in_([chunk_id for chunk_id, _ in evidence]))
     rows = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+    return [(*rows[chunk_id], cited) for chunk_id, cited in evidence]
+
+
+def _keep_evidence(connection: Connection, number: int, passages: Sequence[tuple[int, int, bool]]) -> None:
+    names = ("chunk_id", "revision_id", "cited")
     values = [
-        {
-            "answer_number": number,
-            "position": position,
-            "chunk_id": rows[chunk_id][0],
-            "revision_id": rows[chunk_id][1],
-            "cited": cited,
-        }
-        for position, (chunk_id, cited) in enumerate(evidence)
+        {"answer_number": number, "position": position, **dict(zip(names, passage, strict=True))}
+        for position, passage in enumerate(passages)
     ]
-    if is_withdrawn(connection, sorted({value["revision_id"] for value in values})):
+    if not values:
+        return
+    if is_withdrawn(connection, sorted({revision_id for _, revision_id, _ in passages})):
         raise OvertakenError("a document that this answer stands on was withdrawn while it was made; ask again")
     connection.execute(answer_evidence.insert(), values)

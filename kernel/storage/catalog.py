@@ -23,7 +23,19 @@ from kernel.records import (
 )
 from kernel.storage.access import groups_of, initial_groups, may_see, put_groups, withdrawn
 from kernel.storage.database import Database
-from kernel.storage.rows import chunk_digest, dumps, insert_new, now, parts, revision_digests, seen_by
+from kernel.storage.ledger import append
+from kernel.storage.rows import (
+    DOCUMENT_FACTS,
+    REVISION_FACTS,
+    chunk_digest,
+    dumps,
+    insert_new,
+    now,
+    parts,
+    revision_digest,
+    revision_digests,
+    seen_by,
+)
 from kernel.storage.schema import (
     chunk,
     document,
@@ -37,6 +49,10 @@ from kernel.storage.schema import (
     visibility,
 )
 
+SOURCE_ADDED = "source.added"
+SOURCE_MOVED = "source.moved"
+"""Kinds of leaves; their payload is the source's row. A name or place may name a person, so it is no fact."""
+
 
 class Catalog:
     """What is known of sources and documents. Writing here makes nothing visible: `Snapshots.publish` does."""
@@ -48,9 +64,19 @@ class Catalog:
     def source_id(self, name: str, location: str) -> int:
         """The source of that name, made where there is none yet; its location is brought up to date."""
         with self._database.write() as connection:
-            insert_new(connection, source, [{"name": name, "location": location, "created_at": now()}])
-            connection.execute(update(source).where(source.c.name == name).values(location=location))
-            return int(connection.execute(select(source.c.id).where(source.c.name == name)).scalar_one())
+            known = connection.execute(select(source).where(source.c.name == name)).first()
+            if known is not None and known.location == location:
+                return int(known.id)
+            moment = now()
+            row = {"name": name, "location": location, "created_at": known.created_at if known else moment}
+            if known is None:
+                found = int(connection.execute(source.insert().returning(source.c.id), row).scalar_one())
+            else:
+                found = int(known.id)
+                connection.execute(update(source).where(source.c.id == found).values(location=location))
+            kind = SOURCE_ADDED if known is None else SOURCE_MOVED
+            append(self._database, connection, kind, f"source {found}", {"source": found}, dumps(row), moment)
+            return found
 
     def sources(self, snapshot: int) -> list[SourceInfo]:
         """All sources by name, with their number of documents in `snapshot`."""
@@ -117,7 +143,6 @@ class Catalog:
             learnt = self._learn_entities(connection, revisions)
             entities = ChainMap(learnt, self._entity_ids)
             stored = [self._stage_one(connection, (source_id, name), recipe, made, entities) for made in revisions]
-            seal_revisions(connection, stored)
         self._entity_ids.update(learnt)
         return stored
 
@@ -139,7 +164,8 @@ class Catalog:
             "created_at": now(),
         }
         insert_new(connection, document, [row])
-        document_id = connection.execute(select(document.c.id).where(document.c.public_id == public_id)).scalar_one()
+        known = connection.execute(select(document).where(document.c.public_id == public_id)).one()
+        document_id = known.id
         last = connection.execute(
             select(func.max(revision.c.number)).where(revision.c.document_id == document_id)
         ).scalar()
@@ -163,7 +189,12 @@ class Catalog:
         connection.execute(revision_text.insert(), {"revision_id": revision_id, "text": made.text})
         initial_groups(connection, revision_id, made.groups)
         stem = (public_id, made.content_sha256, recipe)
-        self._stage_chunks(connection, revision_id, stem, made.chunks, entities)
+        facts = [*(known._mapping[fact] for fact in DOCUMENT_FACTS), *(values[fact] for fact in REVISION_FACTS)]
+        groups = [[group] for group in set(made.groups or ())]
+        digest = revision_digest(
+            facts, [groups, *self._stage_chunks(connection, revision_id, stem, made.chunks, entities)]
+        )
+        connection.execute(update(revision).where(revision.c.id == revision_id).values(sha256=digest))
         return revision_id
 
     @staticmethod
@@ -173,15 +204,21 @@ class Catalog:
         stem: tuple[str, ...],
         chunks: Sequence[StoredChunk],
         entities: Mapping[str, int],
-    ) -> None:
+    ) -> tuple[list[Sequence[Any]], ...]:
+        """Store chunks; what the revision's digest covers of them, as `revision_digests` reads it back."""
         mentions: list[dict[str, Any]] = []
         relations: list[dict[str, Any]] = []
+        rows: tuple[list[Sequence[Any]], ...] = ([], [], [])
         for made in chunks:
+            ordinal = made.draft.ordinal
             values = _chunk_values(made) | {
                 "revision_id": revision_id,
                 "public_id": derived_id("chk", *stem, str(made.draft.ordinal)),
             }
             chunk_id = connection.execute(chunk.insert().returning(chunk.c.id), values).scalar_one()
+            rows[0].append([ordinal, chunk_id, *(values[name] for name in ("public_id", "tokens", "sha256"))])
+            rows[1].extend([ordinal, m.start, m.end, m.kind.value, m.key] for m in made.mentions)
+            rows[2].extend([ordinal, r.subject, r.predicate, r.object, r.start, r.end] for r in made.relations)
             mentions += [
                 {
                     "chunk_id": chunk_id,
@@ -207,6 +244,7 @@ class Catalog:
             connection.execute(mention.insert(), mentions)
         if relations:
             connection.execute(relation.insert(), relations)
+        return rows
 
     def _learn_entities(self, connection: Connection, revisions: Sequence[StoredRevision]) -> dict[str, int]:
         """Ids of the keys that were not known, stored where they are new; certain only once that is committed."""

@@ -14,6 +14,7 @@ from kernel.storage.schema import (
     chunk,
     erased_leaf,
     erased_revision,
+    metadata,
     publication,
     revision,
     revision_text,
@@ -25,8 +26,7 @@ from kernel.storage.schema import (
 def structure_faults(database: Database) -> Iterator[Fault]:
     """Damage that the database itself can see, and rows that contradict each other."""
     with database.read() as connection:
-        if database.is_sqlite:
-            yield from _file_faults(connection)
+        yield from _file_faults(connection) if database.is_sqlite else _reference_faults(connection)
         numbers = list(connection.execute(select(snapshot.c.number).order_by(snapshot.c.number)).scalars())
         if numbers != list(range(1, len(numbers) + 1)):
             yield Fault("snapshots", "a number is missing")
@@ -45,6 +45,19 @@ def _file_faults(connection: Connection) -> Iterator[Fault]:
             yield Fault("database", str(row))
     for row in connection.execute(text("PRAGMA foreign_key_check")):
         yield Fault(f"table {row[0]}", f"row {row[1]} refers to a row of {row[2]} that is not there")
+
+
+def _reference_faults(connection: Connection) -> Iterator[Fault]:
+    """Rows that refer to what is not there: where triggers were off, PostgreSQL lets that pass."""
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            for key in column.foreign_keys:
+                parent = key.column.table.alias()
+                orphans = select(column).outerjoin(parent, parent.c[key.column.name] == column)
+                missing = parent.c[key.column.name].is_(None) & column.is_not(None)
+                for value in connection.execute(orphans.where(missing).limit(5)).scalars():
+                    name = key.column.table.name
+                    yield Fault(f"table {table.name}", f"refers to {name} {value}, which is not there")
 
 
 def _visibility_faults(connection: Connection, newest: int) -> Iterator[Fault]:
@@ -96,14 +109,14 @@ def _counted(connection: Connection, column: Column[Any]) -> dict[int, int]:
     return {row[0]: row[1] for row in connection.execute(select(column, func.count()).group_by(column))}
 
 
-def stored_texts(database: Database) -> Iterator[tuple[int, str, str]]:
-    """`(revision, text, SHA-256 that the text should have)`, one at a time."""
+def stored_texts(database: Database) -> Iterator[tuple[int, str | None, str]]:
+    """`(revision, text or None, SHA-256 that the text should have)`, one at a time."""
     query = select(revision.c.id, revision_text.c.text, revision.c.text_sha256).outerjoin(
         revision_text, revision_text.c.revision_id == revision.c.id
     )
     query = query.where(revision.c.id.not_in(select(erased_revision.c.revision_id)))
     for row in stream(database, query.order_by(revision.c.id), 100):
-        yield row[0], row[1] or "", row[2]
+        yield row[0], row[1], row[2]
 
 
 def stored_chunks(database: Database) -> Iterator[tuple[int, str, int, int, str]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from kernel.ids import sha256
+from kernel.ids import derived_id, sha256
 from kernel.records import Fault
-from kernel.storage.access import access_digest
+from kernel.storage.access import ACCESS_VERSION, access_digest
 from kernel.storage.answers import ANSWER, answer_facts, answer_row
+from kernel.storage.catalog import SOURCE_ADDED, SOURCE_MOVED
 from kernel.storage.database import Database
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
@@ -22,13 +23,17 @@ from kernel.storage.schema import (
     answer_evidence,
     api_key,
     chunk,
+    document,
     erased_leaf,
     erased_revision,
     prompt_version,
     publication,
     revision,
     revision_group,
+    setting,
     snapshot,
+    source,
+    visibility,
     withdrawal,
 )
 from kernel.storage.snapshots import snapshot_digest
@@ -48,6 +53,8 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
     by_kind: dict[str, list[Leaf]] = {}
     answers: dict[int, tuple[Leaf, str | None]] = {}
     keys: dict[str, Mapping[str, Any]] = {}
+    places: dict[int, Mapping[str, Any]] = {}
+    reasons: dict[int, str] = {}
     for leaf, _, payload in ledger.rows():
         if leaf.kind == ANSWER:
             answers[leaf.number] = (leaf, sha256(payload) if payload else None)
@@ -55,11 +62,15 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
             by_kind.setdefault(leaf.kind, []).append(leaf)
         if leaf.kind == "key.created" and payload is not None:
             keys[leaf.subject] = json.loads(payload)
+        elif leaf.kind in (SOURCE_ADDED, SOURCE_MOVED) and payload is not None:
+            places[leaf.number] = json.loads(payload)
+        elif leaf.kind == "snapshot.published" and payload is not None:
+            reasons[leaf.number] = json.loads(payload)["reason"]
     with database.read() as connection:
         gone = dict(connection.execute(select(erased_leaf.c.number, erased_leaf.c.leaf)).all())
         yield from _erasure_faults(connection, [*by_kind.get(ERASED, ()), *by_kind.get(EXPIRED, ())])
         yield from _answer_faults(connection, ledger, answers, gone)
-        yield from _snapshot_faults(connection, by_kind)
+        yield from _snapshot_faults(connection, by_kind, reasons)
         yield from _access_faults(connection, by_kind)
         yield from stale_faults(connection, {leaf.number: leaf.facts for leaf in by_kind.get(WITHDRAWN, ())})
         yield from _key_faults(connection, by_kind, keys, gone)
@@ -67,6 +78,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from policy_faults(connection, ledger, by_kind, gone)
         yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)
+        yield from _place_faults(connection, by_kind, places, gone)
 
 
 def _erasure_faults(connection: Connection, leaves: list[Leaf]) -> Iterator[Fault]:
@@ -98,10 +110,13 @@ def _answer_faults(
 
 
 def _one_answer(connection: Connection, ledger: Ledger, leaf: Leaf, row: Any, *, erased: bool) -> Iterator[Fault]:
-    name, columns = f"answer {row.id}", dict(row._mapping)
-    facts = answer_facts(columns)
+    name, columns = f"answer {leaf.subject}", dict(row._mapping)
+    found = _evidence(connection, row.number)
+    facts = answer_facts(columns, [(one.chunk_id, one.revision_id, one.cited) for one in found])
     stored = None if erased else ledger.payload(leaf.number)
-    if (row.id, facts, row.created_at) != (leaf.subject, leaf.facts, leaf.created_at):
+    if facts["context_sha256"] != leaf.facts.get("context_sha256") or _positions(found) != list(range(len(found))):
+        yield Fault(name, "its passages are not those that its ledger entry names")
+    elif (row.id, facts, row.created_at) != (leaf.subject, leaf.facts, leaf.created_at) or (erased and row.principal):
         yield Fault(name, "its columns do not say what its ledger entry says")
     if stored is None:
         return
@@ -114,13 +129,27 @@ def _one_answer(connection: Connection, ledger: Ledger, leaf: Leaf, row: Any, *,
         return
     if expected != columns:
         yield Fault(name, "its columns do not say what its record says")
-    query = select(chunk.c.public_id, answer_evidence.c.cited, chunk.c.revision_id, answer_evidence.c.revision_id)
-    query = query.outerjoin_from(answer_evidence, chunk, chunk.c.id == answer_evidence.c.chunk_id)
-    found = connection.execute(
-        query.where(answer_evidence.c.answer_number == row.number).order_by(answer_evidence.c.position)
-    ).all()
-    if [(one[0], one[1]) for one in found] != context or any(one[2] != one[3] for one in found):
+    if len(found) != len(context) or not all(map(_same_passage, found, context)):
         yield Fault(name, "its passages are not those that its record names")
+
+
+def _evidence(connection: Connection, number: int) -> Sequence[Any]:
+    """The passages of an answer in order; of one that is there still, its chunk's id and revision too."""
+    query = select(answer_evidence, chunk.c.public_id, chunk.c.revision_id.label("owner"))
+    query = query.outerjoin_from(answer_evidence, chunk, chunk.c.id == answer_evidence.c.chunk_id)
+    return connection.execute(
+        query.where(answer_evidence.c.answer_number == number).order_by(answer_evidence.c.position)
+    ).all()
+
+
+def _positions(found: Sequence[Any]) -> list[int]:
+    return [one.position for one in found]
+
+
+def _same_passage(row: Any, said: tuple[str, bool]) -> bool:
+    """Whether a passage is the one that the record names. One that was erased is known by its numbers alone."""
+    gone = row.public_id is None
+    return bool(row.cited == said[1] and (gone or (row.public_id, row.owner) == (said[0], row.revision_id)))
 
 
 def _context(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -129,30 +158,43 @@ def _context(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"chunk_id": item["chunk_id"], "cited": item["chunk_id"] in cited}
 
 
-def _snapshot_faults(connection: Connection, by_kind: Mapping[str, list[Leaf]]) -> Iterator[Fault]:
+def _snapshot_faults(
+    connection: Connection, by_kind: Mapping[str, list[Leaf]], reasons: Mapping[int, str]
+) -> Iterator[Fault]:
     moves = sorted(
         [*by_kind.get("snapshot.published", ()), *by_kind.get("snapshot.rolled_back", ())], key=lambda leaf: leaf.number
     )
     said = [
-        (leaf.facts.get("number", leaf.facts.get("snapshot")), leaf.kind.partition(".")[2], leaf.created_at)
+        (
+            leaf.facts["move"],
+            leaf.facts.get("number", leaf.facts.get("snapshot")),
+            leaf.kind.partition(".")[2],
+            leaf.created_at,
+        )
         for leaf in moves
     ]
     actions = {"publish": "published", "rollback": "rolled_back"}
     stored = [
-        (row.snapshot, actions.get(row.action, row.action), row.created_at)
+        (row.id, row.snapshot, actions.get(row.action, row.action), row.created_at)
         for row in connection.execute(select(publication).order_by(publication.c.id))
     ]
     if said != stored:
         first = next((i for i, pair in enumerate(zip(said, stored, strict=False)) if pair[0] != pair[1]), None)
         place = min(len(said), len(stored)) if first is None else first
         yield Fault("snapshots", f"move {place + 1} of the live pointer is not the one that the ledger names")
-    facts = {leaf.facts["number"]: leaf for leaf in by_kind.get("snapshot.published", ())}
-    for row in connection.execute(select(snapshot).order_by(snapshot.c.number)).all():
-        values = {"number": row.number, "parent": row.parent, "documents": row.documents}
-        values["changes_sha256"] = snapshot_digest(connection, row.number)
-        leaf = facts.get(row.number)
-        if leaf is None or (values, row.created_at) != (leaf.facts, leaf.created_at):
-            yield Fault(f"snapshot {row.number}", "it, or a revision that it shows, is not what its ledger entry says")
+    published = {leaf.facts["number"]: leaf for leaf in by_kind.get("snapshot.published", ())}
+    rows = {row.number: row for row in connection.execute(select(snapshot))}
+    names = ("number", "parent", "documents", "last_chunk")
+    for number in sorted({*rows, *published}):
+        row, leaf = rows.get(number), published.get(number)
+        if row is None or leaf is None:
+            yield Fault(f"snapshot {number}", "is missing" if row is None else "has no entry in the ledger")
+            continue
+        facts = {name: row._mapping[name] for name in names} | {"move": leaf.facts["move"]}
+        facts["changes_sha256"] = snapshot_digest(connection, number)
+        wrong = row.reason != reasons.get(leaf.number, row.reason)
+        if wrong or (facts, row.created_at) != (leaf.facts, leaf.created_at):
+            yield Fault(f"snapshot {number}", "it, or a revision that it shows, is not what its ledger entry says")
 
 
 def _access_faults(connection: Connection, by_kind: Mapping[str, list[Leaf]]) -> Iterator[Fault]:
@@ -164,6 +206,9 @@ def _access_faults(connection: Connection, by_kind: Mapping[str, list[Leaf]]) ->
     for version in sorted({*versions, *said}):
         if said.get(version) != access_digest(connection, version):
             yield Fault(f"access rules {version}", "are not those that the ledger names")
+    newest = connection.execute(select(setting.c.value).where(setting.c.name == ACCESS_VERSION)).scalar()
+    if (newest or "0") != str(max(said, default=0)):
+        yield Fault("access rules", f"the version in force is kept as {newest}, the ledger's last is another")
 
 
 def _key_faults(
@@ -189,11 +234,11 @@ def _key_faults(
 
 
 def _prompt_faults(connection: Connection, by_kind: Mapping[str, list[Leaf]]) -> Iterator[Fault]:
-    said = {leaf.facts["sha256"]: leaf.facts for leaf in by_kind.get("prompt.first_used", ())}
+    said = {leaf.facts["sha256"]: (leaf.facts, leaf.created_at) for leaf in by_kind.get("prompt.first_used", ())}
     rows = {row.sha256: row for row in connection.execute(select(prompt_version))}
     for digest in sorted({*rows, *said}):
         row = rows.get(digest)
-        values = row and {"sha256": sha256(row.template), "name": row.name, "version": row.version}
+        values = row and ({"sha256": sha256(row.template), "name": row.name, "version": row.version}, row.created_at)
         if row is None or values != said.get(digest):
             yield Fault(f"prompt {digest}", "is not the one that the ledger names")
 
@@ -202,9 +247,39 @@ def _revision_faults(connection: Connection) -> Iterator[Fault]:
     """Revisions whose rows, in any table, are not those that were stored."""
     gone = set(connection.execute(select(erased_revision.c.revision_id)).scalars())
     known = dict(connection.execute(select(revision.c.id, revision.c.sha256)).all())
+    shown = set(connection.execute(select(visibility.c.revision_id)).scalars())
+    for revision_id in sorted(shown - known.keys()):
+        yield Fault(f"revision {revision_id}", "is missing: a snapshot shows it")
     for some in parts(sorted(known.keys() - gone), 200):
-        for revision_id, digest in revision_digests(connection, some).items():
-            if digest != known[revision_id]:
+        digests = revision_digests(connection, some)
+        for revision_id in some:
+            if digests.get(revision_id) != known[revision_id]:
                 yield Fault(
                     f"revision {revision_id}", "is not what was stored: a row of it or of its chunks was changed"
                 )
+
+
+def _place_faults(
+    connection: Connection,
+    by_kind: Mapping[str, list[Leaf]],
+    said: Mapping[int, Mapping[str, Any]],
+    gone: Mapping[int, int],
+) -> Iterator[Fault]:
+    """Sources that are not what was last said of them, and documents that are not of their source."""
+    leaves = sorted([*by_kind.get(SOURCE_ADDED, ()), *by_kind.get(SOURCE_MOVED, ())], key=lambda leaf: leaf.number)
+    newest = {leaf.facts["source"]: leaf.number for leaf in leaves}
+    rows = {row.id: row for row in connection.execute(select(source))}
+    for source_id in sorted({*rows, *newest}):
+        row, number = rows.get(source_id), newest.get(source_id)
+        if row is None or number is None:
+            yield Fault(f"source {source_id}", "is missing" if row is None else "has no entry in the ledger")
+            continue
+        values = {name: row._mapping[name] for name in ("name", "location", "created_at")}
+        if number not in gone and values != said.get(number):
+            yield Fault(f"source {source_id}", "is not what its ledger entries say")
+    emptied = select(revision.c.document_id).join(erased_revision, erased_revision.c.revision_id == revision.c.id)
+    query = select(document).where(document.c.id.not_in(emptied)).order_by(document.c.id)
+    for row in connection.execute(query):
+        owner = rows.get(row.source_id)
+        if owner is None or row.public_id != derived_id("doc", owner.name, row.path):
+            yield Fault(f"document {row.public_id}", "its id does not follow from its source and path")

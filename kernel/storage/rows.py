@@ -62,6 +62,7 @@ def chunk_digest(values: Mapping[str, Any]) -> str:
     return sha256("".join([sha256(plain), *packed]))
 
 
+DOCUMENT_FACTS = ("public_id", "path", "external_id", "created_at")
 REVISION_FACTS = (
     "number",
     "content_sha256",
@@ -78,43 +79,53 @@ REVISION_FACTS = (
 )
 
 
+def revision_digest(facts: Sequence[Any], parts_of: Sequence[Sequence[Sequence[Any]]]) -> str:
+    """What a snapshot's entry in the ledger binds of a revision: SHA-256 over its facts and the rows that belong to it
+    (`revision_parts`), each part in the order of its values, whatever order it was read in.
+    """
+    return sha256(dumps([list(facts), *(sorted(map(list, rows)) for rows in parts_of)]))
+
+
 def revision_digests(connection: Connection, revision_ids: Sequence[int]) -> dict[int, str]:
-    """Of each revision, a hash over all that was stored with it, as the rows say it now: what a snapshot's entry in
-    the ledger binds. Covers its facts, first groups, chunks with their vectors, mentions and relations.
+    """Of each revision, the digest of all that was stored with it, as the rows say it now. Covers its facts, first
+    groups, chunks with their vectors, mentions and relations.
     """
     digests: dict[int, str] = {}
     for some in parts(revision_ids, 200):
-        lines: dict[int, list[str]] = {}
-        query = select(revision, document.c.public_id, document.c.path, document.c.external_id).join(
-            document, document.c.id == revision.c.document_id
-        )
-        for row in connection.execute(query.where(revision.c.id.in_(some))):
-            values = [row.public_id, row.path, row.external_id, *(row._mapping[name] for name in REVISION_FACTS)]
-            lines[row.id] = [dumps(values)]
+        query = select(revision, *(document.c[name].label(f"document_{name}") for name in DOCUMENT_FACTS))
+        query = query.join(document, document.c.id == revision.c.document_id).where(revision.c.id.in_(some))
+        facts = {
+            row.id: [
+                *(row._mapping[f"document_{name}"] for name in DOCUMENT_FACTS),
+                *(row._mapping[name] for name in REVISION_FACTS),
+            ]
+            for row in connection.execute(query)
+        }
+        rows: dict[int, list[list[Sequence[Any]]]] = {known: [] for known in facts}
         for part in _revision_parts(some):
+            for found in rows.values():
+                found.append([])
             for revision_id, *values in connection.execute(part):
-                lines[revision_id].append(dumps(values))
-        digests.update({revision_id: sha256("\n".join(found)) for revision_id, found in lines.items()})
+                if revision_id in rows:
+                    rows[revision_id][-1].append(values)
+        digests.update({known: revision_digest(facts[known], rows[known]) for known in facts})
     return digests
 
 
 def _revision_parts(revision_ids: Sequence[int]) -> tuple[Select[Any], ...]:
-    """What belongs to revisions, each a query of the revision's id and values, in a fixed order."""
+    """What belongs to revisions: groups, chunks, mentions, relations; each a query of the revision's id and values."""
     named = entity.alias()
     mine = chunk.c.revision_id.in_(revision_ids)
     group = revision_group.c
     return (
-        select(group.revision_id, group.name)
-        .where(group.revision_id.in_(revision_ids), group.born == 0)
-        .order_by(group.revision_id, group.name),
-        select(chunk.c.revision_id, chunk.c.public_id, chunk.c.tokens, chunk.c.sha256)
-        .where(mine)
-        .order_by(chunk.c.revision_id, chunk.c.ordinal),
+        select(group.revision_id, group.name).where(group.revision_id.in_(revision_ids), group.born == 0),
+        select(
+            chunk.c.revision_id, chunk.c.ordinal, chunk.c.id, chunk.c.public_id, chunk.c.tokens, chunk.c.sha256
+        ).where(mine),
         select(chunk.c.revision_id, chunk.c.ordinal, mention.c.start, mention.c.end, mention.c.kind, entity.c.key)
         .join(mention, mention.c.chunk_id == chunk.c.id)
         .join(entity, entity.c.id == mention.c.entity_id)
-        .where(mine)
-        .order_by(chunk.c.revision_id, chunk.c.ordinal, mention.c.start, mention.c.end, entity.c.id),
+        .where(mine),
         select(
             chunk.c.revision_id,
             chunk.c.ordinal,
@@ -127,8 +138,7 @@ def _revision_parts(revision_ids: Sequence[int]) -> tuple[Select[Any], ...]:
         .join(relation, relation.c.chunk_id == chunk.c.id)
         .join(entity, entity.c.id == relation.c.subject_id)
         .join(named, named.c.id == relation.c.object_id)
-        .where(mine)
-        .order_by(chunk.c.revision_id, relation.c.id),
+        .where(mine),
     )
 
 

@@ -54,12 +54,11 @@ class Snapshots:
     def _record(self, connection: Connection, number: int, parent: int, reason: str) -> None:
         documents = connection.execute(select(func.count()).select_from(visibility).where(seen_by(number))).scalar_one()
         last_chunk = connection.execute(select(func.coalesce(func.max(chunk.c.id), 0))).scalar_one()
-        values = {"number": number, "parent": parent, "documents": documents}
+        values = {"number": number, "parent": parent, "documents": documents, "last_chunk": last_chunk}
         moment = now()
-        rest = {"reason": reason, "last_chunk": last_chunk, "created_at": moment}
-        connection.execute(snapshot.insert(), values | rest)
-        connection.execute(publication.insert(), {"snapshot": number, "action": "publish", "created_at": moment})
-        facts = values | {"changes_sha256": snapshot_digest(connection, number)}
+        connection.execute(snapshot.insert(), values | {"reason": reason, "created_at": moment})
+        move = _point(connection, number, "publish", moment)
+        facts = values | {"move": move, "changes_sha256": snapshot_digest(connection, number)}
         payload = dumps({"reason": reason})
         append(self._database, connection, "snapshot.published", f"snapshot {number}", facts, payload, moment)
 
@@ -69,13 +68,13 @@ class Snapshots:
             if not _exists(connection, number):
                 raise NotFound(f"no snapshot {number}; `vouch snapshots` lists them")
             moment = now()
-            connection.execute(publication.insert(), {"snapshot": number, "action": "rollback", "created_at": moment})
+            move = _point(connection, number, "rollback", moment)
             append(
                 self._database,
                 connection,
                 "snapshot.rolled_back",
                 f"snapshot {number}",
-                {"snapshot": number},
+                {"snapshot": number, "move": move},
                 at=moment,
             )
 
@@ -123,6 +122,12 @@ def _live(connection: Connection) -> LiveState:
     reach = select(snapshot.c.last_chunk).where(snapshot.c.number == head).scalar_subquery()
     row = connection.execute(select(head, reach, access)).one()
     return LiveState(row[0] or 0, row[1] or 0, int(row[2] or 0))
+
+
+def _point(connection: Connection, number: int, action: str, moment: str) -> int:
+    """Move the live pointer; which move that is."""
+    row = {"snapshot": number, "action": action, "created_at": moment}
+    return int(connection.execute(publication.insert().returning(publication.c.id), row).scalar_one())
 
 
 def _exists(connection: Connection, number: int) -> bool:

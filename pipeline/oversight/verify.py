@@ -44,7 +44,14 @@ class Verifier:
         heads = self._database.heads()
         if size == 0 and not heads and not witnesses:
             return
-        key = self._ledger.key
+        if not self._database.signer.path.is_file():
+            yield Fault("the key file", f"{self._database.signer.path.name} is gone: no signature can be checked")
+            return
+        try:
+            key = self._ledger.key
+        except InvalidInput as error:
+            yield Fault("the key file", str(error))
+            return
         if size:
             yield from self._key_faults(key)
         if not heads and self._database.is_sqlite:
@@ -89,11 +96,11 @@ class Verifier:
         chunks = stored_chunks(self._database)
         waiting = next(chunks, None)
         for revision_id, text, expected in stored_texts(self._database):
-            if sha256(text) != expected:
+            if text is None or sha256(text) != expected:
                 yield Fault(f"revision {revision_id}", "its text does not match its SHA-256")
             while waiting is not None and waiting[0] == revision_id:
                 _, chunk_id, start, end, piece = waiting
-                if text[start:end] != piece:
+                if (text or "")[start:end] != piece:
                     yield Fault(f"chunk {chunk_id}", "its text is not the slice of its revision that it says it is")
                 waiting = next(chunks, None)
 

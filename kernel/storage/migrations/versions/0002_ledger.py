@@ -13,7 +13,7 @@ from alembic import context, op
 
 from kernel.storage import schema
 from kernel.storage.answers import answer_facts, answer_payload, answer_row
-from kernel.storage.catalog import seal_revisions
+from kernel.storage.catalog import SOURCE_ADDED, seal_revisions
 from kernel.storage.database import Database
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import append
@@ -79,11 +79,13 @@ def _events(connection: sa.Connection, answers: Sequence[Row]) -> Iterator[tuple
         yield (row["created_at"], 0, row["id"]), _key(row)
         if row["revoked_at"]:
             yield (row["revoked_at"], 1, row["id"]), _revoked(row)
+    for made in connection.execute(sa.select(schema.source)).mappings().all():
+        yield (made["created_at"], 4, str(made["id"]).zfill(12)), _source(dict(made))
+    for made in connection.execute(sa.select(schema.prompt_version)).mappings().all():
+        yield (made["created_at"], 5, made["sha256"]), _prompt(dict(made))
     published = {row.number: row for row in connection.execute(sa.select(schema.snapshot))}
     for move in connection.execute(sa.select(schema.publication).order_by(schema.publication.c.id)).all():
-        yield (move.created_at, 2, str(move.id).zfill(12)), _move(move, published[move.snapshot])
-    for prompt in connection.execute(sa.select(schema.prompt_version)).all():
-        yield (prompt.created_at, 2, prompt.sha256), _prompt(prompt)
+        yield (move.created_at, 2, str(move.id).zfill(12)), _move(move, published.get(move.snapshot))
     for row in answers:
         yield (row["created_at"], 3, str(row["number"]).zfill(12)), _answer(row)
 
@@ -93,6 +95,22 @@ def _key(row: Row) -> Record:
         facts = {"role": row["role"], "all_groups": bool(row["all_groups"])}
         payload = dumps({name: row[name] for name in KEY_FACTS})
         append(database, connection, "key.created", row["id"], facts, payload, row["created_at"])
+
+    return record
+
+
+def _source(row: Row) -> Record:
+    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
+        facts, payload = {"source": row["id"]}, {name: row[name] for name in ("name", "location", "created_at")}
+        append(database, connection, SOURCE_ADDED, f"source {row['id']}", facts, dumps(payload), row["created_at"])
+
+    return record
+
+
+def _prompt(row: Row) -> Record:
+    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
+        facts = {name: row[name] for name in ("sha256", "name", "version")}
+        append(database, connection, "prompt.first_used", f"{row['name']}@{row['version']}", facts, at=row["created_at"])
 
     return record
 
@@ -108,9 +126,11 @@ def _move(row: Any, info: Any) -> Record:
     def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
         subject = f"snapshot {row.snapshot}"
         if row.action == "rollback":
-            append(database, connection, "snapshot.rolled_back", subject, {"snapshot": row.snapshot}, at=row.created_at)
+            facts = {"snapshot": row.snapshot, "move": row.id}
+            append(database, connection, "snapshot.rolled_back", subject, facts, at=row.created_at)
             return
-        facts = {"number": info.number, "parent": info.parent, "documents": info.documents}
+        facts = {name: getattr(info, name) for name in ("number", "parent", "documents", "last_chunk")}
+        facts["move"] = row.id
         facts["changes_sha256"] = snapshot_digest(connection, info.number)
         payload = dumps({"reason": info.reason})
         append(database, connection, "snapshot.published", subject, facts, payload, row.created_at)
@@ -118,30 +138,22 @@ def _move(row: Any, info: Any) -> Record:
     return record
 
 
-def _prompt(row: Any) -> Record:
-    def record(database: Database, connection: sa.Connection, _: Evidence) -> None:
-        facts = {"sha256": row.sha256, "name": row.name, "version": row.version}
-        append(database, connection, "prompt.first_used", f"{row.name}@{row.version}", facts, at=row.created_at)
-
-    return record
-
-
 def _answer(row: Row) -> Record:
     def record(database: Database, connection: sa.Connection, evidence: Evidence) -> None:
         body, run = json.loads(row["body"]), json.loads(row["run"])
-        facts = answer_row(body, run)
-        payload = answer_payload(body, run)
-        leaf = append(database, connection, "answer", body["id"], answer_facts(facts), payload, body["created_at"])
-        connection.execute(schema.answer.insert(), facts | {"number": leaf.number})
-        mine = evidence.get(row["number"])
-        if mine:
-            query = sa.select(schema.chunk.c.id, schema.chunk.c.revision_id)
-            query = query.where(schema.chunk.c.id.in_([one["chunk_id"] for one in mine]))
-            revisions = {found.id: found.revision_id for found in connection.execute(query)}
-            more = [
-                one | {"answer_number": leaf.number, "revision_id": revisions[one["chunk_id"]], "cited": bool(one["cited"])}
-                for one in mine
-            ]
-            connection.execute(schema.answer_evidence.insert(), more)
+        mine = sorted(evidence.get(row["number"], ()), key=lambda one: int(one["position"]))
+        query = sa.select(schema.chunk.c.id, schema.chunk.c.revision_id)
+        query = query.where(schema.chunk.c.id.in_([one["chunk_id"] for one in mine]))
+        revisions = {found.id: found.revision_id for found in connection.execute(query)}
+        passages = [(one["chunk_id"], revisions[one["chunk_id"]], bool(one["cited"])) for one in mine]
+        values = answer_row(body, run)
+        facts, payload = answer_facts(values, passages), answer_payload(body, run)
+        leaf = append(database, connection, "answer", body["id"], facts, payload, body["created_at"])
+        connection.execute(schema.answer.insert(), values | {"number": leaf.number})
+        names = ("chunk_id", "revision_id", "cited")
+        if passages:
+            rows = [dict(zip(names, one, strict=True)) for one in passages]
+            numbered = [one | {"answer_number": leaf.number, "position": place} for place, one in enumerate(rows)]
+            connection.execute(schema.answer_evidence.insert(), numbered)
 
     return record
