@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from kernel.records import Principal, Question, Role
 from kernel.storage import schema
 from kernel.storage.access import Withdrawals
+from kernel.storage.impact import Of, Scope
 
 ASKER = Principal("key_asker", Role.APP)
 FAR = 1_000_003
@@ -63,6 +64,10 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     made.keys.revoke(key.id)
     for n in range(answers):
         made.answering.ask(Question(f"Who keeps register {n}?", ASKER))
+    newest = made.answers.items(ASKER, limit=answers)
+    used = next(item["document_id"] for _, record in newest for item in record.run["context"])
+    made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
+    list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
     for more in MORE:
         more(made)
 
@@ -200,6 +205,7 @@ _CALLED: dict[str, dict[str, str]] = {
     "ledger_leaf": {"number": "ledger entry"},
     "ledger_payload": {"number": "ledger entry"},
     "answer": {"id": "answer"},
+    "stale": {"leaf": "ledger entry"},
 }
 """By table: columns that name the record, and what they are called in a fault."""
 _ALWAYS: dict[str, set[str]] = {

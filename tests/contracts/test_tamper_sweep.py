@@ -19,7 +19,6 @@ from kernel.storage import schema
 WAITING = {
     "policy_version",
     "policy_release",
-    "stale",
     "review",
     "review_event",
     "hold",
