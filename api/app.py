@@ -25,9 +25,11 @@ from api.routes import (
     entities,
     erasures,
     health,
+    impact,
     jobs,
     keys,
     ledger,
+    lineage,
     policies,
     questions,
     reviews,
@@ -45,6 +47,8 @@ as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`.""
 ROUTERS = (
     questions,
     answers,
+    impact,
+    lineage,
     documents,
     sources,
     jobs,
@@ -108,8 +112,26 @@ def _start(services: Services) -> None:
     """Make every part before requests share it: they come on several threads."""
     workspace = services.workspace
     workspace.warm()
-    parts = ("answering", "answers", "catalog", "entities", "indexer", "jobs", "keys", "lineage", "requests")
-    for part in (*parts, "policies", "releases", "review_desk", "reviews"):
+    for part in (
+        "answering",
+        "answers",
+        "catalog",
+        "entities",
+        "impact",
+        "indexer",
+        "jobs",
+        "keys",
+        "lineage",
+        "policies",
+        "queries",
+        "releases",
+        "replayer",
+        "requests",
+        "review_desk",
+        "reviews",
+        "stale",
+        "today",
+    ):
         getattr(workspace, part)
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)

@@ -13,7 +13,9 @@ from kernel.providers.judge import ModelJudge
 from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.output_check import ModelChecker
 from kernel.providers.reranker import HttpReranker
+from kernel.records import LOCAL_OWNER
 from kernel.settings import Settings
+from kernel.storage.access import Withdrawals
 from kernel.storage.answers import Answers
 from kernel.storage.audit import AuditRecords
 from kernel.storage.catalog import Catalog
@@ -21,14 +23,18 @@ from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
 from kernel.storage.erasure import Erasures
 from kernel.storage.holds import Holds
+from kernel.storage.impact import Impact
 from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
 from kernel.storage.ledger import Ledger
+from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.occurrences import Occurrences
+from kernel.storage.pins import Pins
 from kernel.storage.policies import Policies
 from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
+from kernel.storage.stale import Stale
 from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.grounding import Checks
@@ -38,13 +44,17 @@ from pipeline.oversight.backup_keys import BackupKeys
 from pipeline.oversight.bundles import Prover
 from pipeline.oversight.erasure import Eraser
 from pipeline.oversight.erasure import Parts as ErasureParts
+from pipeline.oversight.impact import ImpactDesk
 from pipeline.oversight.lineage import LineageReader
 from pipeline.oversight.openlineage import OpenLineage
 from pipeline.oversight.pack import Packer
 from pipeline.oversight.policy_book import PolicyBook
+from pipeline.oversight.queries import QueryDesk
 from pipeline.oversight.release import Releases
+from pipeline.oversight.replay import Replayer
 from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
+from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
@@ -211,12 +221,27 @@ class Workspace:
 
     @cached_property
     def answering(self) -> Answering:
+        return Answering(
+            self.snapshots,
+            self.searcher,
+            self.generator,
+            self.answers,
+            self.answering_settings,
+            self._oversight,
+            self.checks,
+        )
+
+    @property
+    def answering_settings(self) -> AnsweringSettings:
+        """What answers are made with now."""
         settings = self.settings
-        pinned = AnsweringSettings(
+        return AnsweringSettings(
             settings.top_k, settings.context_tokens, settings.max_question_chars, settings.candidates, settings.search
         )
-        oversight = Oversight(self.policies, self.reviews, self._checker())
-        return Answering(self.snapshots, self.searcher, self.generator, self.answers, pinned, oversight, self.checks)
+
+    @cached_property
+    def _oversight(self) -> Oversight:
+        return Oversight(self.policies, self.reviews, self._checker())
 
     def _checker(self) -> ModelChecker | None:
         """Judges answers by rules in words, where a model server is configured: with few tokens and little time."""
@@ -273,8 +298,64 @@ class Workspace:
         return ModelJudge(generator)
 
     @cached_property
+    def pins(self) -> Pins:
+        return Pins(self.database)
+
+    @cached_property
+    def replayer(self) -> Replayer:
+        return Replayer(
+            self.answers,
+            self.snapshots,
+            self.pins,
+            self._searcher_as,
+            ExtractiveGenerator(),
+            lambda: self.generator,
+            self.answering_settings,
+            self._oversight,
+            self.releases,
+            Checks(embedder=self.embedder),
+        )
+
+    def _replay(self, answer_id: str) -> object:
+        return self.replayer.replay(answer_id, LOCAL_OWNER, ask_again=False)
+
+    def _searcher_as(self, each: int, search: str, helpers: Helpers) -> Searcher:
+        """A searcher with the settings of a record."""
+        same = search == self.library.search
+        library = self.library if same else Library(self.corpus, self.snapshots, self.shelf, exact=search == "exact")
+        return Searcher(library, self.corpus, self.embedder, shipped_ranker(), each, helpers)
+
+    @cached_property
+    def today(self) -> Today:
+        return Today(self.replayer, self.pins, self.answering)
+
+    @cached_property
     def lineage(self) -> LineageReader:
-        return LineageReader(self.answers, self.corpus, self.releases)
+        return LineageReader(self.answers, self.corpus, self.lineage_queries, self.releases)
+
+    @cached_property
+    def lineage_queries(self) -> LineageQueries:
+        return LineageQueries(self.database)
+
+    @cached_property
+    def queries(self) -> QueryDesk:
+        return QueryDesk(self.lineage_queries, self.lineage)
+
+    @cached_property
+    def stale(self) -> Stale:
+        return Stale(self.database)
+
+    @cached_property
+    def impact(self) -> ImpactDesk:
+        withdrawals = Withdrawals(self.database)
+        return ImpactDesk(
+            Impact(self.database),
+            withdrawals,
+            self.stale,
+            self.answers,
+            lambda: self.answering,
+            self.review_desk.open_withdrawn,
+        )
 
     @cached_property
     def entities(self) -> EntityBrowser:
@@ -290,7 +371,7 @@ class Workspace:
 
     @cached_property
     def reporter(self) -> Reporter:
-        return Reporter(self.answers, self.ledger, self.records, self.lineage, self.prover)
+        return Reporter(self.answers, self.ledger, self.records, self.lineage, self.prover, self._replay)
 
     @cached_property
     def packer(self) -> Packer:

@@ -163,6 +163,53 @@ class KeyRequest(Strict):
     )
 
 
+class ReplayRequest(Strict):
+    """How to make an answer again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"current": False}]})
+
+    current: Annotated[
+        StrictBool, Field(description="Answer with today's documents, prompt and model, and name what changed.")
+    ] = False
+
+
+class ImpactRequest(Strict):
+    """One thing to find the dependents of, and what to do with it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"document": "doc_4jntcujoxi6fvfmohek4gm7zfq"},
+                {"source": "handbook", "withdraw": True, "reason": "superseded by the new contract"},
+            ]
+        },
+    )
+
+    document: Annotated[Text | None, Field(max_length=64, description="Id of a document.")] = None
+    revision: Annotated[Text | None, Field(max_length=80, description="A revision, `DOCUMENT:NUMBER`.")] = None
+    source: Annotated[Text | None, Field(max_length=4096, description="Name of a source.")] = None
+    entity: Annotated[Text | None, Field(max_length=1000, description="A name that documents use.")] = None
+    prompt: Annotated[Text | None, Field(max_length=200, description="A prompt, `NAME@VERSION` or `NAME`.")] = None
+    limit: Annotated[StrictInt, Field(ge=1, le=200, description="Items of one page, at most.")] = 20
+    part: Annotated[
+        Literal["chunks", "edges", "snapshots", "answers"] | None,
+        Field(description="Only a page of these; `cursor` goes on after a page."),
+    ] = None
+    cursor: Annotated[StrictInt | None, Field(ge=0, le=2**62, description="`next_cursor` of the part's page.")] = None
+    withdraw: Annotated[StrictBool, Field(description="Hide the documents from every question from now on.")] = False
+    restore: Annotated[StrictBool, Field(description="Show withdrawn documents again.")] = False
+    reask: Annotated[StrictBool, Field(description="Ask up to `limit` stale questions again, as who asked them.")] = (
+        False
+    )
+    reason: Annotated[Text, Field(max_length=2000, description="Why; needed to withdraw or restore.")] = ""
+
+    @property
+    def named(self) -> dict[str, str | None]:
+        """What the request names, by kind."""
+        return {kind: getattr(self, kind) for kind in ("document", "revision", "source", "entity", "prompt")}
+
+
 class PolicyRequest(Strict):
     """A version of the policy to store."""
 
@@ -348,6 +395,15 @@ class LedgerPlace(Strict):
     leaf_sha256: str
 
 
+class StaleMark(Strict):
+    """A withdrawal of what an answer stood on: `leaf` is its entry in the ledger."""
+
+    since: str
+    document_ids: list[str]
+    leaf: int
+    reason: Annotated[str | None, Field(description="Missing where none was given, or it was erased.")] = None
+
+
 class PolicyVerdict(Strict):
     """What a rule of the policy said, of those that said anything but `pass`."""
 
@@ -397,6 +453,192 @@ class Answer(Strict):
     timings_ms: dict[str, float]
     created_at: str
     ledger: LedgerPlace
+    stale: Annotated[
+        list[StaleMark] | None,
+        Field(description="Only where the answer stood on something that is withdrawn now, and only when it is read."),
+    ] = None
+
+
+class ReplayStage(Strict):
+    """A stage of an answer: whether it came out as recorded. The hashes are over canonical JSON."""
+
+    stage: str
+    identical: bool
+    sha256: str
+    replayed_sha256: str
+    difference: str | None
+
+
+class FreshReply(Strict):
+    """What the configured model replies to the same prompt now, or the error that kept it from replying."""
+
+    model: ModelDescription | None
+    reply: str | None
+    error: str | None
+    same: bool
+    diff: list[str]
+
+
+class Replay(Strict):
+    """An answer made again from what its record pins."""
+
+    id: str
+    identical: bool
+    stages: list[ReplayStage]
+    reasons: Annotated[list[str], Field(description="What could have made the difference, where there is one.")]
+    pinned: dict[str, Any]
+    fresh: FreshReply | None
+
+
+class Change(Strict):
+    """Something that is not as it was when an answer was made."""
+
+    kind: Literal["document", "snapshot", "prompt", "model", "ranking", "settings", "policy"]
+    words: str
+    document_id: str | None = None
+    title: str | None = None
+    change: Literal["withdrawn", "hidden", "gone", "revised", "outranked", "added", "risen"] | None = None
+    cited: bool | None = None
+    sections: Annotated[
+        dict[str, list[str]] | None, Field(description="Of a prompt: the lines of each section that changed.")
+    ] = None
+
+
+class TodayAnswer(Strict):
+    """A past answer beside the one of today."""
+
+    id: str
+    same: bool
+    recorded: dict[str, Any]
+    current: dict[str, Any]
+    changes: list[Change]
+    diff: list[str]
+
+
+class ListedAnswer(Strict):
+    """An answer in an impact or a query: `index` is its place in the ledger, `prompt` its `NAME@VERSION`."""
+
+    id: str
+    index: int
+    created_at: str
+    status: str
+    question: str
+    principal: str
+    snapshot: int
+    prompt: str
+    model: str
+    confidence: float
+    stale: bool
+    cited: Annotated[
+        bool | None, Field(description="Only in an impact: whether it cites the thing or only read it.")
+    ] = None
+
+
+class ImpactChunk(Strict):
+    """A passage that belongs to the thing, or names it."""
+
+    chunk_id: str
+    document_id: str
+    revision: int
+    start: int
+    end: int
+
+
+class ImpactEdge(Strict):
+    """A typed relation that the thing states, or is an end of."""
+
+    subject: str
+    predicate: str
+    object: str
+    chunk_id: str
+    start: int
+    end: int
+
+
+class SnapshotNumber(Strict):
+    """A snapshot that shows the thing."""
+
+    number: int
+
+
+class ImpactPart(Strict, Generic[T]):
+    """Dependents of one kind; `count` and what follows are there in the whole report alone."""
+
+    items: list[T]
+    next_cursor: int | None
+    count: int | None = None
+    cited: int | None = None
+    context_only: int | None = None
+
+
+class Reasked(Strict):
+    """A question that was asked again: `also` are older answers to the same, `diff` the sentences that differ."""
+
+    answer_id: str
+    also: list[str]
+    question: str
+    new_id: str | None
+    error: str | None
+    status: list[str] | None = None
+    same: bool
+    diff: list[str]
+
+
+class Withdrawal(Strict):
+    """A withdrawal or restoration of documents: `leaf` is its entry in the ledger."""
+
+    leaf: int
+    documents: list[str]
+    stale_answers: int | None = None
+    reason: str
+
+
+class ImpactOf(Strict):
+    """The thing that was asked for."""
+
+    kind: Literal["document", "revision", "source", "entity", "prompt"]
+    name: str
+
+
+class ImpactAnswer(Strict):
+    """What depends on a thing, or one page of a part of it."""
+
+    of: ImpactOf | None = None
+    withdrawn: Annotated[int | None, Field(description="Documents of it that are withdrawn now.")] = None
+    chunks: ImpactPart[ImpactChunk] | None = None
+    edges: ImpactPart[ImpactEdge] | None = None
+    snapshots: ImpactPart[SnapshotNumber] | None = None
+    answers: ImpactPart[ListedAnswer] | None = None
+    runs: Annotated[dict[str, int] | None, Field(description="Runs that used it; an answer is one run.")] = None
+    withdrawal: Withdrawal | None = None
+    restoration: Withdrawal | None = None
+    reasked: list[Reasked] | None = None
+
+
+class QueryParameter(Strict):
+    """A parameter of a lineage query."""
+
+    name: str
+    about: str
+    required: bool
+
+
+class LineageQuery(Strict):
+    """A fixed query; `lists` says what its items are."""
+
+    name: str
+    about: str
+    lists: Literal["answers", "approvals", "documents", "nodes", "events"]
+    parameters: list[QueryParameter]
+
+
+class LineagePage(Strict):
+    """A page of a lineage query."""
+
+    query: str
+    lists: str
+    items: list[dict[str, Any]]
+    next_cursor: str | None
 
 
 class AnswerSummary(Strict):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from kernel.errors import InvalidInput
 from kernel.records import (
     DocumentInfo,
     Fault,
@@ -21,6 +22,7 @@ from kernel.records import (
 from kernel.storage.answers import AnswerRecord
 from kernel.storage.erasure import ErasureInfo
 from kernel.storage.holds import HoldInfo
+from kernel.storage.impact import Of, Scope
 from kernel.storage.ledger import Leaf
 from kernel.storage.occurrences import Occurrence
 from kernel.storage.retention import Retention, RetentionRules
@@ -180,6 +182,20 @@ def answer_summary_json(record: AnswerRecord) -> Json:
         "snapshot": body["retrieval"]["snapshot"],
         "index": body["ledger"]["index"],
     }
+
+
+def stale_json(body: Mapping[str, Any], marks: Sequence[Json] | None) -> Json:
+    """An answer as it is read: what was recorded, and where it is stale since when, of which documents, and why."""
+    return dict(body) | ({"stale": [dict(mark) for mark in marks]} if marks else {})
+
+
+def impact_scope(given: Mapping[str, str | None]) -> Scope:
+    """The one thing that is named, by kind. Raises InvalidInput for none or several."""
+    named = [(kind, name) for kind, name in given.items() if name]
+    if len(named) != 1:
+        raise InvalidInput(f"name one of {', '.join(Of)}")
+    kind, name = named[0]
+    return Scope(Of(kind), name)
 
 
 def report_json(report: IngestReport) -> Json:

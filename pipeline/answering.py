@@ -34,6 +34,7 @@ from kernel.storage.answers import Answers, OvertakenError
 from kernel.storage.reviews import POLICY, Reviews
 from kernel.storage.snapshots import Snapshots
 from pipeline.grounding import Checks, ground
+from pipeline.judged import RecordingJudge, Said
 from pipeline.oversight.policy import STAKES, Compiled, OutputRule, compile_policy, shipped_policy
 from pipeline.oversight.policy_book import PolicyBook
 from pipeline.oversight.release import WAITS
@@ -59,8 +60,8 @@ from retrieval.reasons import reasons_of
 from retrieval.search import Found, Searcher, WhyNotFound
 
 T = TypeVar("T")
-ERASURES_AT_ONCE = 8
-"""So many erasures may overtake a question before it gives up."""
+OVERTAKEN_TRIES = 8
+"""So many withdrawals and erasures may overtake a question before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Composed:
     verdicts: tuple[Verdict, ...] = ()
     replies: Mapping[str, CheckReply] = field(default_factory=dict)
     review: ReviewNeed | None = None
+    judged: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,16 +196,19 @@ class Answering:
         notices = found.passage.notices if found.passage else ()
         return DocumentFate(document, found, reasons_of(found.why, notices, document.reason))
 
-    def ask(self, question: Question) -> dict[str, Any]:
+    def ask(self, question: Question, reask_of: str | None = None) -> dict[str, Any]:
         """The answer, as JSON values, recorded. Raises InvalidInput or NotFound; a model's failure is an answer too,
-        with status `failed` and its reason, so that it leaves a record.
+        with status `failed` and its reason, so that it leaves a record. `reask_of` is the id of an answer that this
+        one is to take the place of.
+
+        Where a document is withdrawn while an answer stands on it, that answer is given up and the question asked anew.
         """
         begin = time.perf_counter()
-        return self._steadily(lambda: self._record(self.compose(self.pin(question)), begin))
+        return self._steadily(lambda: self._record(self.compose(self.pin(question)), begin, reask_of))
 
     def _steadily(self, act: Callable[[], T]) -> T:
-        """The result of `act`, made anew where documents were erased meanwhile: nobody is shown what is gone."""
-        for _ in range(ERASURES_AT_ONCE):
+        """The result of `act`, made anew where documents were taken away meanwhile: nobody sees what is gone."""
+        for _ in range(OVERTAKEN_TRIES):
             version = self._snapshots.live().access_version
             try:
                 return act()
@@ -240,7 +245,9 @@ class Answering:
         emptied = bool(whole.passages) and not evidence.passages
         generation, failed = self._generate(question, messages, evidence, emptied)
         generated = time.perf_counter()
-        grounded = failed or ground(generation, evidence, self._checks_under(policy))
+        checks = self._checks_under(policy)
+        judge = RecordingJudge(checks.judge) if checks.judge is not None else None
+        grounded = failed or ground(generation, evidence, replace(checks, judge=judge))
         after, replies = judge_output(policy, matter, grounded, lambda rule: self._check(pinned, rule, grounded))
         verdicts = (*before, *within, *after)
         grounded, review = decided(policy, grounded, verdicts)
@@ -251,7 +258,18 @@ class Answering:
         }
         timings |= {stage: found.timings_ms[stage] for stage in ("decompose", "rerank") if stage in found.timings_ms}
         return Composed(
-            pinned, found, evidence, messages, generation, grounded, timings, matter, verdicts, replies, review
+            pinned,
+            found,
+            evidence,
+            messages,
+            generation,
+            grounded,
+            timings,
+            matter,
+            verdicts,
+            replies,
+            review,
+            tuple(judge.said) if judge else (),
         )
 
     def _checks_under(self, policy: Compiled) -> Checks:
@@ -347,6 +365,7 @@ class Answering:
             "settings": asdict(pinned.settings),
             "method": self._searcher.method,
             "checks": self._checks_under(pinned.policy).method,
+            **({"judged": list(composed.judged)} if composed.judged else {}),
             "asked_at": pinned.at,
             "stakes": pinned.question.stakes,
             "matter": {"topics": sorted(composed.matter.topics), "stakes": composed.matter.stakes},
@@ -360,10 +379,12 @@ class Answering:
             "facts": [asdict(fact) for fact in evidence.facts],
             "messages": [asdict(message) for message in composed.messages],
             "reply": composed.generation.text,
+            **({"reply_reason": composed.generation.reason} if composed.generation.reason else {}),
         }
 
-    def _record(self, composed: Composed, begin: float) -> dict[str, Any]:
+    def _record(self, composed: Composed, begin: float, reask_of: str | None = None) -> dict[str, Any]:
         body, run = self.body_of(composed), self.run_of(composed)
+        run |= {"reask_of": reask_of} if reask_of else {}
         cited = {citation["chunk_id"] for citation in body["citations"]}
         recording = time.perf_counter()
         index, leaf = self._answers.record(

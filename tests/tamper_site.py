@@ -18,6 +18,7 @@ from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage import schema
 from kernel.storage.access import Withdrawals
 from kernel.storage.erasure import ErasureRequest
+from kernel.storage.impact import Of, Scope
 from kernel.storage.policies import Policies
 from kernel.storage.reviews import Reviews
 
@@ -62,6 +63,10 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     made.keys.revoke(key.id)
     for n in range(answers):
         made.answering.ask(Question(f"Who keeps register {n}?", ASKER))
+    newest = made.answers.items(ASKER, limit=answers)
+    used = next(item["document_id"] for _, record in newest for item in record.run["context"])
+    made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
+    list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
     for more in (fill_policies, fill_reviews, erase_some):
         more(made)
 
@@ -245,6 +250,7 @@ _CALLED: dict[str, dict[str, str]] = {
     "erasure": {"id": "erasure"},
     "erased_leaf": {"leaf": "ledger entry", "number": "ledger entry"},
     "erased_revision": {"leaf": "ledger entry", "revision_id": "revision"},
+    "stale": {"leaf": "ledger entry"},
 }
 """By table: columns that name the record, and what they are called in a fault."""
 _ALWAYS: dict[str, set[str]] = {

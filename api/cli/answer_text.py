@@ -76,6 +76,10 @@ def warnings_of(body: Mapping[str, Any]) -> list[str]:
     for conflict in body["conflicts"]:
         one, other = conflict["citations"]
         found.append(f"[{one}] and [{other}] disagree: {conflict['reason']}")
+    for mark in body.get("stale", ()):
+        named = ", ".join(titles.get(one, one) for one in mark["document_ids"])
+        why = f": {mark['reason']}" if mark.get("reason") else ""
+        found.append(f"stale since {mark['since']}, when {named} was withdrawn{why}")
     for helper in ("reranker", "decomposer"):
         state = body["retrieval"].get(helper, {}).get("state", "used")
         if state != "used":

@@ -11,7 +11,7 @@ from api.cli.answer_text import show_answer
 from api.cli.call import Call, command, group, number_cursor, page_of
 from api.cli.options import Cursor, Limit
 from api.cli.output import safe, shortened
-from api.views import answer_summary_json
+from api.views import answer_summary_json, stale_json
 from kernel.records import LOCAL_OWNER
 
 commands = group("Past answers.")
@@ -31,8 +31,9 @@ def list_answers(call: Call, limit: Limit = 20, cursor: Cursor = None) -> None:
 
 @command(commands, "show")
 def show(call: Call, answer_id: AnswerId) -> None:
-    """Show an answer exactly as it was given, and how its review stands."""
-    body = dict(call.workspace.releases.record(answer_id, LOCAL_OWNER).body)
+    """Show an answer exactly as it was given, and how its review and what it stood on stand now."""
+    record = call.workspace.releases.record(answer_id, LOCAL_OWNER)
+    body = stale_json(record.body, call.workspace.stale.marks([record.number]).get(record.number))
 
     def words(out: Console) -> None:
         out.print(safe(body["question"]), style="bold")

@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse
 from api.auth import Caller, GuardedRoute, guarded
 from api.negotiation import best_type
 from api.paging import Cursor, Limit, decode_cursor, encode_cursor, page
-from api.schemas import Answer, AnswerSummary, Page
+from api.schemas import Answer, AnswerSummary, Page, Replay, ReplayRequest, TodayAnswer
+from api.views import stale_json
 from kernel.records import Role
 
 router = APIRouter(prefix="/v1/answers", tags=["answers"], route_class=GuardedRoute)
@@ -42,8 +43,30 @@ def list_answers(call: Caller, limit: Limit = 50, cursor: Cursor = None) -> JSON
 
 @router.get("/{answer_id}", response_model=Answer, **guarded(Role.APP, "get_answer", "Read an answer", 404))
 def get_answer(answer_id: str, call: Caller) -> JSONResponse:
-    """A past answer as it was recorded; one that waits for a person, without its text until it is released."""
-    return JSONResponse(dict(call.services.workspace.releases.record(answer_id, call.principal).body))
+    """A past answer as it was recorded; one that waits for a person, without its text until it is released.
+
+    `stale` is there where it stood on something that is withdrawn now.
+    """
+    workspace = call.services.workspace
+    record = workspace.releases.record(answer_id, call.principal)
+    return JSONResponse(stale_json(record.body, workspace.stale.marks([record.number]).get(record.number)))
+
+
+@router.post(
+    "/{answer_id}/replay",
+    response_model=Replay | TodayAnswer,
+    **guarded(Role.APP, "replay_answer", "Make an answer again", 404, 409),
+)
+def replay_answer(answer_id: str, body: ReplayRequest, call: Caller) -> JSONResponse:
+    """Makes the answer again from what its record pins, and says of each stage whether it is the same byte for byte.
+
+    With `current`, the question is answered with today's documents, prompt and model instead, and every change is
+    named. Nothing is recorded either way.
+    """
+    workspace = call.services.workspace
+    if body.current:
+        return JSONResponse(workspace.today.compare(answer_id, call.principal))
+    return JSONResponse(workspace.replayer.replay(answer_id, call.principal))
 
 
 @router.get("/{answer_id}/lineage", **_LINEAGE)

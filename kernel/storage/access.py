@@ -7,7 +7,7 @@ a new question always asks under the newest one, whatever snapshot it names.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, exists, or_, select, update
@@ -19,10 +19,13 @@ from kernel.storage.database import Database
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, insert_new, parts
 from kernel.storage.schema import document, ledger_leaf, revision, revision_group, setting, withdrawal
+from kernel.storage.stale import WITHDRAWN, answers_on, mark, stale_facts
 
 ACCESS_VERSION = "access_version"
 NEWEST = 2**31 - 1
 """A version that stands for the newest rules."""
+OnStale = Callable[[Connection, Sequence[int]], object]
+"""Told, within the transaction of a withdrawal, which answers (indexes) it makes stale."""
 
 
 def in_force(born: Column[int], died: Column[int | None], version: int) -> ColumnElement[bool]:
@@ -113,9 +116,12 @@ class Withdrawals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def withdraw(self, document_ids: Collection[str], payload: Mapping[str, Any]) -> tuple[int, list[str]]:
+    def withdraw(
+        self, document_ids: Collection[str], payload: Mapping[str, Any], on_stale: OnStale | None = None
+    ) -> tuple[int, list[str]]:
         """Take documents (by public id) back; the ledger's entry and those that were not withdrawn already.
 
+        The answers that stood on them are marked stale in the same transaction, and `on_stale` is told of them.
         Raises NotFound for one that is not there, and Conflict where all were withdrawn before.
         """
         with self._database.write() as connection:
@@ -130,7 +136,12 @@ class Withdrawals:
             connection.execute(
                 withdrawal.insert(), [{"document_id": row, "born": version} for row in sorted(fresh.values())]
             )
-            return self._note(connection, "document.withdrawn", list(fresh), version, payload), list(fresh)
+            numbers = answers_on(connection, list(fresh.values()))
+            leaf = self._note(connection, WITHDRAWN, list(fresh), version, payload, stale_facts(numbers))
+            mark(connection, numbers, leaf)
+            if on_stale is not None:
+                on_stale(connection, numbers)
+            return leaf, list(fresh)
 
     def restore(self, document_ids: Collection[str], payload: Mapping[str, Any]) -> tuple[int, list[str]]:
         """Let documents be seen again. Raises NotFound, and Conflict where none of them is withdrawn."""
@@ -146,9 +157,16 @@ class Withdrawals:
             return self._note(connection, "document.restored", names, version, payload), names
 
     def _note(
-        self, connection: Connection, kind: str, names: Sequence[str], version: int, payload: Mapping[str, Any]
+        self,
+        connection: Connection,
+        kind: str,
+        names: Sequence[str],
+        version: int,
+        payload: Mapping[str, Any],
+        more: Mapping[str, Any] | None = None,
     ) -> int:
         facts = {"version": version, "documents": len(names), "rules_sha256": access_digest(connection, version)}
+        facts |= more or {}
         subject = names[0] if len(names) == 1 else f"access {version}"
         return append(
             self._database, connection, kind, subject, facts, dumps({**payload, "document_ids": list(names)})
@@ -156,7 +174,7 @@ class Withdrawals:
 
     def items(self) -> list[WithdrawnDocument]:
         """The documents that are withdrawn now, oldest first."""
-        leaves = select(ledger_leaf).where(ledger_leaf.c.kind == "document.withdrawn")
+        leaves = select(ledger_leaf).where(ledger_leaf.c.kind == WITHDRAWN)
         query = select(document.c.public_id, document.c.path, withdrawal.c.born).join(
             document, document.c.id == withdrawal.c.document_id
         )

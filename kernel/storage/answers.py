@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select
 
-from kernel.errors import NotFound
+from kernel.errors import Conflict, NotFound
 from kernel.ids import sha256
 from kernel.records import PolicyVersion, Principal, PromptVersion, Role
 from kernel.storage.database import Database
@@ -31,12 +31,18 @@ from kernel.storage.schema import (
     revision,
     setting,
     source,
+    withdrawal,
 )
+from kernel.storage.stale import is_withdrawn
 
 ERASED_ACCESS = "erased_access_version"
 """Setting: the version of the access rules that the newest erasure of documents made."""
 ANSWER = "answer"
 """The kind of an answer's leaf."""
+
+
+class OvertakenError(Conflict):
+    """Documents were withdrawn or erased while an answer was made: it may show what is gone, so it is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,25 @@ class AnswerRecord:
     run: Mapping[str, Any]
     leaf_sha256: str
     erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFacts:
+    """An answer as lists of many show it. `question` is empty where it was erased; `stale`: it stood on something that
+    is withdrawn now.
+    """
+
+    id: str
+    index: int
+    created_at: str
+    status: str
+    question: str
+    principal: str
+    snapshot: int
+    prompt: str
+    model: str
+    confidence: float
+    stale: bool
 
 
 class Answers:
@@ -78,6 +103,8 @@ class Answers:
         the context's chunk ids in order, and whether each was cited. A `policy` that came with the program is stored
         with its first answer. `then`, where given, is called with the
         connection and the index before the transaction ends: what must be stored with the answer or not at all.
+
+        Raises OvertakenError where something of the evidence was withdrawn meanwhile: no record is made of that.
         """
         with self._database.write() as connection:
             _refuse_erased(connection, run)
@@ -128,6 +155,15 @@ class Answers:
         for some in parts(sorted(numbers), 200):
             with self._database.read() as connection:
                 yield from [_record(row) for row in connection.execute(query.where(answer.c.number.in_(some)))]
+
+    def reasked(self, answer_ids: Sequence[str]) -> set[str]:
+        """Those of these answers that were asked again."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for some in parts(sorted(set(answer_ids))):
+                query = select(answer.c.reask_of).where(answer.c.reask_of.in_(some))
+                found.update(connection.execute(query.distinct()).scalars())
+        return found
 
     def rows(self) -> Iterator[Any]:
         """Every row of facts, in order of index, for verification."""
@@ -181,14 +217,43 @@ class Answers:
         append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row, at=moment)
 
 
-class OvertakenError(Exception):
-    """Documents were erased while an answer was made: it may show what is gone, so it is to be made anew."""
-
-
 def _refuse_erased(connection: Connection, run: Mapping[str, Any]) -> None:
     erased = connection.execute(select(setting.c.value).where(setting.c.name == ERASED_ACCESS)).scalar()
     if erased is not None and run.get("access_version", 0) < int(erased):
-        raise OvertakenError
+        raise OvertakenError("documents were erased while this answer was made; ask again")
+
+
+def answer_facts_of(connection: Connection, numbers: Sequence[int]) -> dict[int, AnswerFacts]:
+    """The answers of these indexes."""
+    gone = (
+        select(answer_evidence.c.answer_number)
+        .join(revision, revision.c.id == answer_evidence.c.revision_id)
+        .join(withdrawal, withdrawal.c.document_id == revision.c.document_id)
+        .where(withdrawal.c.died.is_(None))
+    )
+    query = (
+        select(answer, ledger_payload.c.payload, prompt_version.c.name, prompt_version.c.version)
+        .outerjoin(ledger_payload, ledger_payload.c.number == answer.c.number)
+        .outerjoin(prompt_version, prompt_version.c.sha256 == answer.c.prompt_sha256)
+    )
+    found: dict[int, AnswerFacts] = {}
+    for some in parts(sorted(numbers), 200):
+        stale = set(connection.execute(gone.where(answer_evidence.c.answer_number.in_(some))).scalars())
+        for row in connection.execute(query.where(answer.c.number.in_(some))):
+            found[row.number] = AnswerFacts(
+                row.id,
+                row.number,
+                row.created_at,
+                row.status if row.payload is not None else "erased",
+                json.loads(row.payload)["body"]["question"] if row.payload is not None else "",
+                row.principal,
+                row.snapshot,
+                f"{row.name}@{row.version}" if row.name else "",
+                row.model,
+                row.confidence,
+                row.number in stale,
+            )
+    return found
 
 
 def answer_payload(body: Mapping[str, Any], run: Mapping[str, Any]) -> str:
@@ -208,6 +273,7 @@ def answer_row(body: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any
         "policy_sha256": body.get("policy", {}).get("sha256", ""),
         "model": f"{model.get('provider', '')}/{model.get('name', '')}",
         "confidence": body["confidence"],
+        "reask_of": run.get("reask_of", ""),
         "created_at": body["created_at"],
     }
 
@@ -217,7 +283,9 @@ def answer_facts(row: Mapping[str, Any], passages: Sequence[tuple[int, int, bool
     its context, in order, and whether each was cited: so what an answer stood on can be checked after an erasure too.
     """
     kept = ("status", "snapshot", "prompt_sha256", "policy_sha256", "model", "confidence")
-    return {name: row[name] for name in kept} | {"context_sha256": sha256(dumps([list(one) for one in passages]))}
+    again = {"reask_of": row["reask_of"]} if row["reask_of"] else {}
+    context = sha256(dumps([list(one) for one in passages]))
+    return {name: row[name] for name in kept} | again | {"context_sha256": context}
 
 
 def _records() -> Select[Any]:
@@ -282,5 +350,8 @@ def _keep_evidence(connection: Connection, number: int, passages: Sequence[tuple
         {"answer_number": number, "position": position, **dict(zip(names, passage, strict=True))}
         for position, passage in enumerate(passages)
     ]
-    if values:
-        connection.execute(answer_evidence.insert(), values)
+    if not values:
+        return
+    if is_withdrawn(connection, sorted({revision_id for _, revision_id, _ in passages})):
+        raise OvertakenError("a document that this answer stands on was withdrawn while it was made; ask again")
+    connection.execute(answer_evidence.insert(), values)

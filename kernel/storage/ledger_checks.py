@@ -39,6 +39,7 @@ from kernel.storage.schema import (
     withdrawal,
 )
 from kernel.storage.snapshots import snapshot_digest
+from kernel.storage.stale import WITHDRAWN, stale_faults
 
 
 def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
@@ -65,6 +66,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from _answer_faults(connection, ledger, answers, gone)
         yield from _snapshot_faults(connection, by_kind, reasons)
         yield from _access_faults(connection, by_kind)
+        yield from stale_faults(connection, {leaf.number: leaf.facts for leaf in by_kind.get(WITHDRAWN, ())})
         yield from _key_faults(connection, by_kind, keys, gone)
         yield from _prompt_faults(connection, by_kind)
         yield from policy_faults(connection, ledger, by_kind, gone)

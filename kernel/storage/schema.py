@@ -330,9 +330,10 @@ answer = Table(
     Column("policy_sha256", String(64), nullable=False),
     Column("model", Text, nullable=False),
     Column("confidence", Float, nullable=False),
+    Column("reask_of", String(40), nullable=False, server_default=text("''"), index=True),
     _when(),
     comment="Facts of an answer, to find it by. Its text and all that it stood on is the payload of its leaf. "
-    "`principal` is empty once that was erased.",
+    "`principal` is empty once that was erased. `reask_of` is the answer that this one was asked again for, or empty.",
 )
 Index("ix_answer_created_at", answer.c.created_at)
 Index("ix_answer_prompt_sha256", answer.c.prompt_sha256, answer.c.number)
@@ -348,14 +349,21 @@ answer_evidence = Table(
     comment="The passages that an answer's context held, in order, for looking up what depends on a document. "
     "`chunk_id` outlives the chunk where that was erased.",
 )
-Index("ix_answer_evidence_chunk_id", answer_evidence.c.chunk_id, answer_evidence.c.answer_number)
-Index("ix_answer_evidence_revision_id", answer_evidence.c.revision_id, answer_evidence.c.answer_number)
+Index(
+    "ix_answer_evidence_chunk_id", answer_evidence.c.chunk_id, answer_evidence.c.answer_number, answer_evidence.c.cited
+)
+Index(
+    "ix_answer_evidence_revision_id",
+    answer_evidence.c.revision_id,
+    answer_evidence.c.answer_number,
+    answer_evidence.c.cited,
+)
 
 stale = Table(
     "stale",
     metadata,
     Column("answer_number", ForeignKey("answer.number"), primary_key=True),
-    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True, index=True),
     comment="Answers that stood on something withdrawn, and the leaf that says what.",
 )
 

@@ -64,6 +64,11 @@ def render(prompt: PromptVersion, question: str, evidence: Evidence) -> tuple[Me
     return Message("system", system), Message("user", user)
 
 
+def sections_of(prompt: PromptVersion) -> dict[str, str]:
+    """The text of each section of a prompt, by name."""
+    return _sections(_split(prompt.template)[1])
+
+
 def passages_text(evidence: Evidence) -> str:
     """The passages as a prompt shows them: numbered, marked as data, with their title and standing."""
     return "\n\n".join(_passage_text(number, passage) for number, passage in enumerate(evidence.passages, 1))

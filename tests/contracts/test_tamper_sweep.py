@@ -16,9 +16,7 @@ from tamper_site import NOT_RECORDS, NOT_SAID, Saboteur, fill, named, records, s
 from kernel.settings import Settings
 from kernel.storage import schema
 
-WAITING = {
-    "stale",
-}
+WAITING = {}
 """Tables that nothing fills here yet."""
 SWEEP = 1000
 

@@ -77,6 +77,20 @@ def test_prov_itself_reads_it(forms: dict[str, Any]) -> None:
         assert relation in text
 
 
+def test_plans_and_reviews_are_read_and_hold_to_the_shapes(forms: dict[str, Any]) -> None:
+    """Prompt and policy are plans of associations of their own; a review's steps are activities of people."""
+    step = {"review_id": "rev_1", "index": 7, "actor": "key_r", "created_at": forms["json"]["answer"]["created_at"]}
+    more = {"policy": {"sha256": "f" * 64, "version": 2}, "reviews": [step | {"kind": "approved"}]}
+    graph = lineage_graph(forms["json"] | more)
+    assert conforms(graph)
+    assert len(set(graph.objects(None, PROV.hadPlan))) == 2
+    text = graph.serialize(format="turtle")
+    provn = ProvDocument.deserialize(content=text, format="rdf", rdf_format="turtle").get_provn()
+    assert provn.count("wasAssociatedWith(") >= 4
+    assert "wasInformedBy(" in provn
+    assert "wasInfluencedBy(" in provn
+
+
 def test_it_holds_to_its_shapes(forms: dict[str, Any]) -> None:
     report = validate(graph_of(forms), shacl_graph=Graph().parse(SHAPES, format="turtle"))
     assert report[0], report[2]
