@@ -58,6 +58,7 @@ from kernel.storage.schema import (
     source,
     withdrawal,
 )
+from kernel.storage.stale import WITHDRAWN, stale_facts
 
 CERTIFIED = "erasure.certified"
 KEPT = ("policy.", "hold.", "prompt.", "ledger.", "backup.", "source.")
@@ -297,7 +298,7 @@ def hide(database: Database, connection: Connection, documents: dict[str, int], 
         connection.execute(update(setting).where(setting.c.name == ERASED_ACCESS).values(value=str(version)))
     facts = {"version": version, "documents": len(fresh), "rules_sha256": access_digest(connection, version)}
     payload = {"document_ids": sorted(documents), "by": about["by"], "reason": "erased"}
-    append(database, connection, "document.withdrawn", f"access {version}", facts, dumps(payload))
+    append(database, connection, WITHDRAWN, f"access {version}", facts | stale_facts([]), dumps(payload))
 
 
 def _setting(connection: Connection, name: str) -> int:

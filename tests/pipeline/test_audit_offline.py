@@ -267,7 +267,7 @@ def test_the_report_counts_what_is_there_and_what_does_not_hold(made: FastWorksp
     count = len(answer_ids(made))
     assert report["completeness"]["answers"] == report["completeness"]["with_valid_entry"] == count
     assert report["time_to_audit"]["answers"] == count
-    assert set(report["time_to_audit"]["milliseconds"]) == {"proof", "lineage"}
+    assert set(report["time_to_audit"]["milliseconds"]) == {"proof", "lineage", "replay"}
     row = next(iter(made.answers.records()))
     with made.database.write() as connection:
         payload = schema.ledger_payload

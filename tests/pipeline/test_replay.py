@@ -273,7 +273,7 @@ class Model:
 def with_model(made: FastWorkspace, model: Generator) -> tuple[Answering, Replayer]:
     settings = made.answering_settings
     return (
-        Answering(made.snapshots, made.searcher, model, made.answers, settings, made._oversight),
+        Answering(made.snapshots, made.searcher, model, made.answers, settings, made._oversight, made.checks),
         Replayer(
             made.answers,
             made.snapshots,
@@ -284,6 +284,7 @@ def with_model(made: FastWorkspace, model: Generator) -> tuple[Answering, Replay
             settings,
             made._oversight,
             made.releases,
+            made.checks,
         ),
     )
 
