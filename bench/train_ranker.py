@@ -9,9 +9,9 @@ networks that did not see the question. The odd-numbered questions are never loo
 them. The first half of the members never sees long notes; the others learn from everything, and then go on over it more
 gently: the mean of both finds more in documents of many chunks, and keeps what the first half finds elsewhere.
 
-`python -m bench.train_ranker further` goes on in this way from the weights that are there. `python -m
-bench.train_ranker check` writes nothing: it prints how well networks do on questions of sets, and of folds, that they
-were not trained on.
+`python -m bench.train_ranker keep` keeps the first half of the members that are there, and trains the others. `python
+-m bench.train_ranker check` writes nothing: it prints how well networks do on questions of sets, and of folds, that
+they were not trained on.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ PLAIN = 240
 """Passages of each set that a plain question is made from."""
 NOTES = 240
 """Cases of each kind, of each set, that are learned from over long notes."""
-WEIGHT = {"asked": 1.0, "untitled": 0.5, "lower": 0.5, "plain": 0.25, "notes": 0.5, "notes plain": 0.25}
+WEIGHT = {"asked": 1.0, "untitled": 0.25, "lower": 0.25, "plain": 0.25, "notes": 0.5, "notes plain": 0.25}
 """What all cases of one kind of one set weigh together."""
-WEIGHT_AT_FIRST = WEIGHT | {"untitled": 0.25, "lower": 0.25, "notes": 0.25, "notes plain": 0.1}
+WEIGHT_AT_FIRST = WEIGHT | {"notes": 0.25, "notes plain": 0.1}
 """The same in the first run."""
 LATER = ("notes", "notes plain")
 """Kinds of cases that the first half of the members does not learn from."""
@@ -127,19 +127,18 @@ def main(wanted: Sequence[str]) -> None:
     if "check" in wanted:
         check(cases)
     else:
-        train(cases, json.loads(TARGET.read_text())["members"] if "further" in wanted else [None] * MEMBERS)
+        train(cases, json.loads(TARGET.read_text())["members"][: MEMBERS // 2] if "keep" in wanted else ())
 
 
-def train(cases: Sequence[Case], begun: Sequence[Mapping[str, Any] | None]) -> None:
-    """Train on all that can be learned from and write the weights with their record; a member may have `begun`."""
+def train(cases: Sequence[Case], kept: Sequence[object] = ()) -> None:
+    """Train on all that can be learned from and write the weights with their record; the first members may be kept."""
     learned = [case for case in cases if _learnable(case)]
     scores = out_of_fold(learned, [case.number // 2 % FOLDS for case in learned], train_first)
     known = [case.after(score) for case, score in zip(learned, scores, strict=True)]
-    members = []
-    for seed, member in enumerate(begun):
-        first, second = _restored(member) if member else (None, None)
-        first = train_first(learned, seed, first)
-        members.append(_exported(first, train_second(learned, known, seed, first, second)))
+    members = [*kept]
+    for seed in range(len(kept), MEMBERS):
+        first = train_first(learned, seed)
+        members.append(_exported(first, train_second(learned, known, seed, first)))
     record = {
         "version": 2,
         "features": {"first": list(FIRST), "second": list(SECOND), "question": list(QUESTION), "brief": list(BRIEF)},
@@ -485,34 +484,26 @@ def loss_of(score: Tensor, given: Given) -> Tensor:
     return (each * given.weight).sum() / given.weight.sum()
 
 
-def train_first(cases: Sequence[Case], seed: int, begun: FirstNet | None = None) -> FirstNet:
-    """A first network, trained on these cases; one that has `begun` only goes on, if this member does."""
+def train_first(cases: Sequence[Case], seed: int) -> FirstNet:
+    """A first network, trained on those of these cases that this member learns from."""
     torch.manual_seed(seed)
     mine = [cases[i] for i in _learned_by(seed, cases)]
-    net = begun or FirstNet(*_moments(np.concatenate([case.first for case in mine])))
-    if begun is None:
-        _train(net, mine, None, FIRST_EPOCHS)
+    net = FirstNet(*_moments(np.concatenate([case.first for case in mine])))
+    _train(net, mine, None, FIRST_EPOCHS)
     if _learns_all(seed):
         _train(net, mine, None, FURTHER_EPOCHS, further=True)
     return net
 
 
-def train_second(
-    cases: Sequence[Case],
-    known: Sequence[Known],
-    seed: int,
-    first: FirstNet | None = None,
-    begun: SecondNet | None = None,
-) -> SecondNet:
+def train_second(cases: Sequence[Case], known: Sequence[Known], seed: int, first: FirstNet | None = None) -> SecondNet:
     """A second network, trained on these cases after first-stage scores of networks that had not seen them."""
     torch.manual_seed(seed)
     places = _learned_by(seed, cases)
     mine, known = [cases[i] for i in places], [known[i] for i in places]
     pairs = _moments(np.concatenate([one.pairs[:4].reshape(-1, len(SECOND)) for one in known]))
     own = (first.mean, first.deviation) if first else _moments(np.concatenate([case.first for case in mine]))
-    net = begun or SecondNet(*own, *pairs)
-    if begun is None:
-        _train(net, mine, known, SECOND_EPOCHS)
+    net = SecondNet(*own, *pairs)
+    _train(net, mine, known, SECOND_EPOCHS)
     if _learns_all(seed):
         _train(net, mine, known, FURTHER_EPOCHS, further=True)
     return net
@@ -572,10 +563,9 @@ def _blind(given: Given) -> None:
             given.pairs[row][..., [SECOND.index(name) for name in signal if name in SECOND]] = 0.0
 
 
-def _tensors(first: FirstNet, second: SecondNet) -> dict[str, Tensor]:
-    """Every array of a member by name, as views: what is written to them the networks have."""
+def _exported(first: FirstNet, second: SecondNet) -> dict[str, object]:
     own = len(FIRST) + len(STANDING) + len(QUESTION)
-    enter = second.enter.weight.detach().T
+    enter = second.enter.weight.T
     tensors = {
         "mean": first.mean,
         "spread": first.deviation,
@@ -593,28 +583,14 @@ def _tensors(first: FirstNet, second: SecondNet) -> dict[str, Tensor]:
         "pair_out_bias": second.pair_out.bias,
         "linear": second.linear.weight[0],
         "in": enter[:own],
-        "in_messages": enter[own:].unflatten(0, (3, MESSAGE)),
+        "in_messages": enter[own:].reshape(3, MESSAGE, HIDDEN),
         "in_bias": second.enter.bias,
         "mid": second.mid.weight.T,
         "mid_bias": second.mid.bias,
         "out": second.out.weight[0],
     }
     assert set(tensors) == set(SHAPES)
-    return {name: tensor.detach() for name, tensor in tensors.items()}
-
-
-def _exported(first: FirstNet, second: SecondNet) -> dict[str, object]:
-    return {name: _rounded(tensor.tolist()) for name, tensor in _tensors(first, second).items()}
-
-
-def _restored(member: Mapping[str, Any]) -> tuple[FirstNet, SecondNet]:
-    """The networks that a member was exported from."""
-    parts = {name: torch.tensor(values, dtype=torch.float32) for name, values in member.items()}
-    first = FirstNet(parts["mean"], parts["spread"])
-    second = SecondNet(parts["mean"], parts["spread"], parts["pair_mean"], parts["pair_spread"])
-    for name, tensor in _tensors(first, second).items():
-        tensor.copy_(parts[name])
-    return first, second
+    return {name: _rounded(tensor.detach().numpy().tolist()) for name, tensor in tensors.items()}
 
 
 def _rounded(values: object) -> object:
