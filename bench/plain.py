@@ -37,11 +37,12 @@ PASSAGES = 200
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A question of one of KINDS and the row of the document that it was made from."""
+    """A question of one of KINDS and the rows of the document and the chunk that it was made from."""
 
     kind: str
     text: str
     document: int
+    chunk: int
 
 
 def plain_questions(workspace: Workspace, view: View, half: int, passages: int, kinds: int = 1) -> Iterator[Plain]:
@@ -59,7 +60,8 @@ def plain_questions(workspace: Workspace, view: View, half: int, passages: int, 
         sentence = _sentence(passage, source)
         for kind in [KINDS[(number + step) % len(KINDS)] for step in range(kinds)]:
             if sentence:
-                yield Plain(kind, _said(kind, passage.title, sentence, source), int(view.index.document_id[place]))
+                text = _said(kind, passage.title, sentence, source)
+                yield Plain(kind, text, int(view.index.document_id[place]), int(view.index.chunk_id[place]))
 
 
 def _sentence(passage: Passage, source: random.Random) -> list[str]:

@@ -2,11 +2,16 @@
 
 Both networks learn from the candidates of questions, each set weighing the same, to put the best passage of each right
 document above all wrong ones (a softmax over one right and all wrong candidates). The questions are the even-numbered
-ones of every set; the same over copies of the multi-hop sets without titles, and without capitals too; and plain
-single-fact questions made from passages (`bench/plain.py`). The second network learns from first-stage scores of
+ones of every set; the same over copies of the multi-hop sets without titles, and without capitals too; the same over
+long lower-case notes made of every set's passages (`bench/long_notes.py`); and plain single-fact questions made from
+passages (`bench/plain.py`), and from chunks of those notes. The second network learns from first-stage scores of
 networks that did not see the question. The odd-numbered questions are never looked at here; `make bench` reports on
-them. `python -m bench.train_ranker check` writes nothing: it prints how well networks do on questions of sets, and of
-folds, that they were not trained on.
+them. The first half of the members never sees long notes; the others learn from everything, and then go on over it more
+gently: the mean of both finds more in documents of many chunks, and keeps what the first half finds elsewhere.
+
+`python -m bench.train_ranker keep` keeps the first half of the members that are there, and trains the others. `python
+-m bench.train_ranker check` writes nothing: it prints how well networks do on questions of sets, and of folds, that
+they were not trained on.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +32,11 @@ from torch import Tensor, nn
 from api.assembly import Workspace
 from bench.data import SETS, Item, available, questions
 from bench.homes import HOME, open_corpus, open_set
+from bench.long_notes import passages_in, write_long_notes
 from bench.multihop import external_ids, ndcg, recall
-from bench.plain import KINDS, plain_questions
+from bench.plain import KINDS, Plain, plain_questions
 from bench.untitled import write_records
+from kernel.ids import sha256
 from kernel.records import LOCAL_OWNER
 from retrieval.candidates import find_candidates, search_words
 from retrieval.features import (
@@ -38,6 +45,7 @@ from retrieval.features import (
     SECOND,
     Candidates,
     Floats,
+    Ints,
     Surroundings,
     first_features,
     question_features,
@@ -47,11 +55,13 @@ from retrieval.question import Asked
 from retrieval.ranker import ANCHORS, BRIEF, SHAPES, STANDING, Known, known_after, spread
 
 TARGET = Path(__file__).resolve().parents[1] / "retrieval" / "ranker.json"
-MEMBERS = 3
+MEMBERS = 6
 FOLDS = 4
 HIDDEN, PAIR_HIDDEN, MESSAGE = 24, 24, 8
 DROP, DECAY, RATE = 0.15, 0.03, 3e-3
 FIRST_EPOCHS, SECOND_EPOCHS = 20, 24
+FURTHER_EPOCHS, FURTHER_RATE = 6, 1e-3
+"""The second run of those members that learn from everything."""
 BATCH = 32
 LEARNED = 64
 """Candidates of a question, the best by the first network, that the second learns from beside the right ones."""
@@ -68,17 +78,24 @@ MULTIHOP = ("2wiki", "musique")
 ALTERED: dict[str, Callable[[str], str]] = {"untitled": str, "lower": str.lower}
 PLAIN = 240
 """Passages of each set that a plain question is made from."""
-WEIGHT = {"asked": 1.0, "untitled": 0.25, "lower": 0.25, "plain": 0.25}
+NOTES = 240
+"""Cases of each kind, of each set, that are learned from over long notes."""
+WEIGHT = {"asked": 1.0, "untitled": 0.25, "lower": 0.25, "plain": 0.25, "notes": 0.5, "notes plain": 0.25}
 """What all cases of one kind of one set weigh together."""
+WEIGHT_AT_FIRST = WEIGHT | {"notes": 0.25, "notes plain": 0.1}
+"""The same in the first run."""
+LATER = ("notes", "notes plain")
+"""Kinds of cases that the first half of the members does not learn from."""
 _BRIEF = [FIRST.index(name) for name in BRIEF]
+_PAIR_PARTS = [len(SECOND), len(BRIEF), len(BRIEF), len(STANDING), len(STANDING)]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A question's candidates with what their features are made from; `documents` of each, and which are right.
 
-    `kind` says how it came about ("asked" or one of AUGMENTED), `number` in which fold it is. Vectors are kept in half
-    precision: there are many cases.
+    `kind` says how it came about (one of WEIGHT), `number` in which fold it is. In long notes a chunk that is right
+    stands for a document of its own. Vectors are kept in half precision: there are many cases.
     """
 
     set: str
@@ -110,26 +127,28 @@ def main(wanted: Sequence[str]) -> None:
     if "check" in wanted:
         check(cases)
     else:
-        train(cases)
+        train(cases, json.loads(TARGET.read_text())["members"][: MEMBERS // 2] if "keep" in wanted else ())
 
 
-def train(cases: Sequence[Case]) -> None:
-    """Train on all that can be learned from and write the weights with their record."""
+def train(cases: Sequence[Case], kept: Sequence[object] = ()) -> None:
+    """Train on all that can be learned from and write the weights with their record; the first members may be kept."""
     learned = [case for case in cases if _learnable(case)]
     scores = out_of_fold(learned, [case.number // 2 % FOLDS for case in learned], train_first)
     known = [case.after(score) for case, score in zip(learned, scores, strict=True)]
-    members = []
-    for seed in range(MEMBERS):
+    members = [*kept]
+    for seed in range(len(kept), MEMBERS):
         first = train_first(learned, seed)
         members.append(_exported(first, train_second(learned, known, seed, first)))
     record = {
         "version": 2,
         "features": {"first": list(FIRST), "second": list(SECOND), "question": list(QUESTION), "brief": list(BRIEF)},
         "training": {
-            "method": "two networks a member, softmax of each right document against all wrong ones, AdamW",
+            "method": "two networks a member, softmax of each right document against all wrong ones, AdamW; half of "
+            f"the members without {' and '.join(LATER)}, the others further over everything",
             "settings": {
-                "members": MEMBERS,
-                "epochs": [FIRST_EPOCHS, SECOND_EPOCHS],
+                "members": len(members),
+                "epochs": [FIRST_EPOCHS, SECOND_EPOCHS, FURTHER_EPOCHS],
+                "rates": [RATE, FURTHER_RATE],
                 "dropout": DROP,
                 "decay": DECAY,
                 "blind": BLIND,
@@ -137,9 +156,11 @@ def train(cases: Sequence[Case]) -> None:
             },
             "questions": {" ".join(part): size for part, size in Counter((c.set, c.kind) for c in learned).items()},
             "weights": WEIGHT,
+            "weights at first": WEIGHT_AT_FIRST,
             "which": "of those with a right passage among their candidates: even-numbered development questions "
             "(asked), the same over copies without titles, and without titles and capitals (untitled, lower), and "
-            "single-fact questions made from passages with an even key (plain)",
+            "over long lower-case notes of several passages each (notes); and single-fact questions made from passages "
+            "and from chunks of notes with an even key (plain, notes plain)",
         },
         "members": members,
     }
@@ -178,13 +199,22 @@ def gather(name: str) -> list[Case]:
     with open_set(name)[0] as workspace:
         reader = Reader(workspace, name)
         cases += [reader.asked("asked", number, one) for number, one in _even(name)]
-        cases += reader.plain()
+        cases += reader.plain("plain")
+        path = write_long_notes(name, workspace, HOME / "corpora" / f"{name}_notes.jsonl")
+    with open_corpus(f"{name.replace('2wiki', 'twowiki')}_notes", path) as workspace:
+        notes = NotesReader(workspace, name)
+        cases += _drawn([notes.asked("notes", number, one) for number, one in _even(name)])
+        cases += _drawn(notes.plain("notes plain"))
     for kind, change in ALTERED.items() if name in MULTIHOP else ():
         path = write_records(name, HOME / "corpora" / f"{name}_{kind}.jsonl", change)
         with open_corpus(f"{name.replace('2wiki', 'twowiki')}_{kind}", path) as workspace:
             reader = Reader(workspace, name)
             cases += [reader.asked(kind, number, one) for number, one in _even(name)]
     return cases
+
+
+def _drawn(cases: Sequence[Case]) -> list[Case]:
+    return sorted(cases, key=lambda case: sha256(case.asked.text))[:NOTES]
 
 
 def _even(name: str) -> list[tuple[int, Item]]:
@@ -202,15 +232,26 @@ class Reader:
 
     def asked(self, kind: str, number: int, one: Item) -> Case:
         """The case of a benchmark question; over text without capitals every other one has none either."""
-        text = one.question.lower() if kind == "lower" and number % 4 else one.question
-        return self.case(kind, number, text, tuple(self._row_of[external] for external in sorted(one.supporting)))
+        text = one.question.lower() if kind in ("lower", "notes") and number % 4 else one.question
+        return self.case(kind, number, text, self._right(one))
 
-    def plain(self) -> list[Case]:
+    def plain(self, kind: str) -> list[Case]:
         """Cases of plain questions; each fold has all kinds of them."""
         made = plain_questions(self._workspace, self.view, 0, PLAIN)
         return [
-            self.case("plain", number // len(KINDS) * 2, one.text, (one.document,)) for number, one in enumerate(made)
+            self.case(kind, number // len(KINDS) * 2, one.text, self._made_from(one)) for number, one in enumerate(made)
         ]
+
+    def _right(self, one: Item) -> tuple[int, ...]:
+        return tuple(self._row_of[external] for external in sorted(one.supporting))
+
+    def _made_from(self, one: Plain) -> tuple[int, ...]:
+        return (one.document,)
+
+    def _found_as(self, places: Ints, right: Sequence[int]) -> Ints:
+        """What each candidate is found as, in the numbers of `right`."""
+        del right
+        return self.view.index.document_id[places]
 
     def case(self, kind: str, number: int, text: str, right: tuple[int, ...]) -> Case:
         """The case of any question, `right` being rows of documents."""
@@ -223,8 +264,37 @@ class Reader:
         about = question_features(asked, first)
         half: Any = np.float16
         small = replace(around, vectors=around.vectors.astype(half), sentences=around.sentences.astype(half))
-        documents = around.document
+        documents = self._found_as(candidates.places, right)
         return Case(self._name, kind, number, asked, candidates, small, first, about, documents, right)
+
+
+class NotesReader(Reader):
+    """Makes cases of questions to long notes, where chunks are right and not documents.
+
+    What is right is numbered below 0: the passages of the set from -1 down, and past them the chunks by row.
+    """
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        super().__init__(workspace, name)
+        self._held = passages_in(name, workspace)
+        passages = sorted(frozenset[str]().union(*self._held.values()))
+        self._number = {passage: -1 - number for number, passage in enumerate(passages)}
+
+    def _right(self, one: Item) -> tuple[int, ...]:
+        return tuple(self._number.get(passage, 0) for passage in sorted(one.supporting))
+
+    def _made_from(self, one: Plain) -> tuple[int, ...]:
+        return (self._number_of(one.chunk),)
+
+    def _number_of(self, chunk: int) -> int:
+        return -1 - len(self._number) - chunk
+
+    def _found_as(self, places: Ints, right: Sequence[int]) -> Ints:
+        found = self.view.index.document_id[places].copy()
+        for row, chunk in enumerate(self.view.index.chunk_id[places].tolist()):
+            numbers = {self._number_of(chunk), *(self._number[passage] for passage in self._held[chunk])}
+            found[row] = next((number for number in right if number in numbers), found[row])
+        return found
 
 
 def _learnable(case: Case) -> bool:
@@ -241,7 +311,7 @@ def out_of_fold(
     """Scores of each case by a network that was trained on the cases of all other groups."""
     found: dict[int, Floats] = {}
     for group in sorted(set(groups)):
-        model = train([case for case, mine in zip(cases, groups, strict=True) if mine != group], 0).eval()
+        model = train([case for case, mine in zip(cases, groups, strict=True) if mine != group], MEMBERS - 1).eval()
         for i, mine in enumerate(groups):
             if mine == group:
                 with torch.no_grad():
@@ -263,6 +333,21 @@ class Given:
     standing: Tensor
     anchors: Tensor
     pairs: Tensor
+
+    def rows(self, chosen: Tensor) -> Given:
+        """Some of the questions, no wider than they need."""
+        width = int(self.valid[chosen].sum(1).max())
+        return Given(
+            self.first[chosen, :width],
+            self.question[chosen],
+            self.valid[chosen, :width],
+            self.wrong[chosen, :width],
+            self.right[chosen, :, :width],
+            self.weight[chosen],
+            self.standing[chosen, :width],
+            self.anchors[chosen],
+            self.pairs[chosen, :, :width],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +384,7 @@ def _single(values: NDArray[np.floating[Any]]) -> Tensor:
     return torch.tensor(np.asarray(values, np.float32))
 
 
-def _padded(some: Sequence[Example], weights: Sequence[float] | None = None) -> Given:
+def _padded(some: Sequence[Example], weights: Floats | None = None) -> Given:
     width, most = (max(one.right.shape[axis] for one in some) for axis in (1, 0))
     count, with_pairs = len(some), ANCHORS if some[0].known else 0
     given = Given(
@@ -308,7 +393,7 @@ def _padded(some: Sequence[Example], weights: Sequence[float] | None = None) -> 
         valid=torch.zeros(count, width, dtype=torch.bool),
         wrong=torch.zeros(count, width, dtype=torch.bool),
         right=torch.zeros(count, most, width, dtype=torch.bool),
-        weight=torch.tensor(weights if weights is not None else [1.0] * count),
+        weight=_single(weights if weights is not None else np.ones(count)),
         standing=torch.zeros(count, width, len(STANDING)),
         anchors=torch.zeros(count, with_pairs, dtype=torch.int64),
         pairs=torch.zeros(count, with_pairs, width, len(SECOND)),
@@ -374,19 +459,13 @@ class SecondNet(nn.Module):
 
     def _heard(self, brief: Tensor, given: Given) -> Tensor:
         anchors, standing = given.anchors, given.standing
-        count, most = brief.shape[1], anchors.shape[1]
-        pick = anchors[..., None]
-
-        def of_anchors(values: Tensor) -> Tensor:
-            mine = torch.gather(values, 1, pick.expand(-1, -1, values.shape[-1]))
-            return mine[:, :, None, :].expand(-1, -1, count, -1)
-
-        def of_others(values: Tensor) -> Tensor:
-            return values[:, None, :, :].expand(-1, most, -1, -1)
-
-        pairs = (given.pairs - self.pair_mean) / self.pair_deviation
-        parts = [pairs, of_anchors(brief), of_others(brief), of_anchors(standing), of_others(standing)]
-        said = self.pair_out(torch.relu(self.pair_in(torch.cat(parts, dim=-1))))
+        count, pick = brief.shape[1], anchors[..., None]
+        of_pair, of_anchor, of_other, of_anchors_standing, of_others_standing = self.pair_in.weight.T.split(_PAIR_PARTS)
+        mine = brief @ of_anchor + standing @ of_anchors_standing
+        inner = ((given.pairs - self.pair_mean) / self.pair_deviation) @ of_pair + self.pair_in.bias
+        inner = inner + torch.gather(mine, 1, pick.expand(-1, -1, mine.shape[-1]))[:, :, None, :]
+        inner = inner + (brief @ of_other + standing @ of_others_standing)[:, None, :, :]
+        said = self.pair_out(torch.relu(inner))
         others = (torch.arange(count)[None, None, :] != pick) & given.valid[:, None, :]
         strongest = torch.where(others[..., None], said, -5.0).amax(1)
         place = torch.gather(standing[..., 0], 1, anchors)
@@ -406,21 +485,37 @@ def loss_of(score: Tensor, given: Given) -> Tensor:
 
 
 def train_first(cases: Sequence[Case], seed: int) -> FirstNet:
-    """A first network, trained on these cases."""
+    """A first network, trained on those of these cases that this member learns from."""
     torch.manual_seed(seed)
-    net = FirstNet(*_moments(np.concatenate([case.first for case in cases])))
-    _train(net, cases, None, FIRST_EPOCHS)
+    mine = [cases[i] for i in _learned_by(seed, cases)]
+    net = FirstNet(*_moments(np.concatenate([case.first for case in mine])))
+    _train(net, mine, None, FIRST_EPOCHS)
+    if _learns_all(seed):
+        _train(net, mine, None, FURTHER_EPOCHS, further=True)
     return net
 
 
 def train_second(cases: Sequence[Case], known: Sequence[Known], seed: int, first: FirstNet | None = None) -> SecondNet:
     """A second network, trained on these cases after first-stage scores of networks that had not seen them."""
     torch.manual_seed(seed)
+    places = _learned_by(seed, cases)
+    mine, known = [cases[i] for i in places], [known[i] for i in places]
     pairs = _moments(np.concatenate([one.pairs[:4].reshape(-1, len(SECOND)) for one in known]))
-    own = (first.mean, first.deviation) if first else _moments(np.concatenate([case.first for case in cases]))
+    own = (first.mean, first.deviation) if first else _moments(np.concatenate([case.first for case in mine]))
     net = SecondNet(*own, *pairs)
-    _train(net, cases, known, SECOND_EPOCHS)
+    _train(net, mine, known, SECOND_EPOCHS)
+    if _learns_all(seed):
+        _train(net, mine, known, FURTHER_EPOCHS, further=True)
     return net
+
+
+def _learns_all(seed: int) -> bool:
+    return seed >= MEMBERS // 2
+
+
+def _learned_by(seed: int, cases: Sequence[Case]) -> list[int]:
+    """Places of the cases that this member learns from."""
+    return [i for i, case in enumerate(cases) if _learns_all(seed) or case.kind not in LATER]
 
 
 def _second_trainer(cases: Sequence[Case], known: Sequence[Known]) -> Trainer:
@@ -432,18 +527,18 @@ def _moments(values: Floats) -> tuple[Tensor, Tensor]:
     return torch.tensor(values.mean(0), dtype=torch.float32), torch.tensor(values.std(0) + 1e-6, dtype=torch.float32)
 
 
-def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None, epochs: int) -> None:
-    weights = _weights(cases)
-    examples = [Example.of(case, known[i] if known else None).best() for i, case in enumerate(cases)]
+def _train(
+    net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None, epochs: int, further: bool = False
+) -> None:
+    rate, weights = (FURTHER_RATE, _weights(cases, WEIGHT)) if further else (RATE, _weights(cases, WEIGHT_AT_FIRST))
+    every = _padded([Example.of(case, known[i] if known else None).best() for i, case in enumerate(cases)], weights)
     steps = epochs * -(-len(cases) // BATCH)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     net.train()
     for _ in range(epochs):
-        order = torch.randperm(len(cases)).tolist()
-        for begin in range(0, len(order), BATCH):
-            chosen = order[begin : begin + BATCH]
-            given = _padded([examples[i] for i in chosen], weights[chosen].tolist())
+        for chosen in torch.randperm(len(cases)).split(BATCH):
+            given = every.rows(chosen)
             _blind(given)
             loss = loss_of(torch.where(given.valid, net(given), -1e9), given)
             optimiser.zero_grad()
@@ -453,10 +548,10 @@ def _train(net: nn.Module, cases: Sequence[Case], known: Sequence[Known] | None,
     net.eval()
 
 
-def _weights(cases: Sequence[Case]) -> Floats:
-    """What each case weighs: every part of every set WEIGHT of its kind, 1 on average."""
+def _weights(cases: Sequence[Case], weight: Mapping[str, float]) -> Floats:
+    """What each case weighs: every part of every set the weight of its kind, 1 on average."""
     sizes = Counter((case.set, case.kind) for case in cases)
-    weights = np.array([WEIGHT[case.kind] / sizes[case.set, case.kind] for case in cases])
+    weights = np.array([weight[case.kind] / sizes[case.set, case.kind] for case in cases])
     return weights / weights.mean()
 
 
