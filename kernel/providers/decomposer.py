@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from importlib import resources
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kernel.errors import Unavailable
-from kernel.ids import sha256
-from kernel.ports import GenerationRequest, Generator
-from kernel.records import Evidence, Message
+from kernel.ports import Generator
+from kernel.providers.helper_prompt import bare_json, helper_prompt
 
 MOST_PARTS = 3
 LONGEST_PART = 500
 """Characters of a sub-question."""
-_TEMPLATE = re.compile(r"---\nname: (\S+)\nversion: (\d+)\n---\n# system\n(.*)\n# user\n(.*)", re.DOTALL)
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+PROMPT = "sub_questions.md"
 
 
 class ModelDecomposer:
@@ -39,18 +34,15 @@ class ModelDecomposer:
     @property
     def prompt(self) -> str:
         """Name, version and hash of the prompt."""
-        name, version, digest, _, _ = _template()
-        return f"{name}@{version} {digest}"
+        return str(helper_prompt(PROMPT))
 
     def parts(self, question: str) -> tuple[str, ...]:
         """At most three sub-questions, none where the model finds the question simple.
 
         Raises Unavailable where the model gives none by its deadline, or anything but what it was asked for.
         """
-        *_, system, user = _template()
-        messages = (Message("system", system), Message("user", user.replace("{{question}}", question)))
-        reply = self._generator.generate(GenerationRequest(question, messages, Evidence(0, ()), ()))
-        return _read(reply.text, question)
+        reply = helper_prompt(PROMPT).ask(self._generator, question, {"question": question})
+        return _read(reply, question)
 
 
 class _Reply(BaseModel):
@@ -60,24 +52,11 @@ class _Reply(BaseModel):
 
 def _read(text: str, question: str) -> tuple[str, ...]:
     """The sub-questions of a reply: one JSON object, bare or as one block of code."""
-    text = text.strip()
-    fenced = _FENCED.fullmatch(text)
     try:
-        reply = _Reply.model_validate_json(fenced.group(1) if fenced else text)
+        reply = _Reply.model_validate_json(bare_json(text))
     except ValidationError:
         reply = None
     if reply is None:
         raise Unavailable("the model wrote something else than the JSON of sub-questions that it was asked for")
     parts = [" ".join("".join(c if c.isprintable() else " " for c in part).split()) for part in reply.questions]
     return tuple(part for part in dict.fromkeys(parts) if part and part != question)
-
-
-@cache
-def _template() -> tuple[str, int, str, str, str]:
-    """Name, version, hash of the file, system message, user message."""
-    text = resources.files(__package__).joinpath("sub_questions.md").read_text(encoding="utf-8")
-    found = _TEMPLATE.fullmatch(text)
-    if found is None:
-        raise ValueError("sub_questions.md is not a template")
-    name, version, system, user = found.groups()
-    return name, int(version), sha256(text), system.strip(), user.strip()

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kernel.errors import Unavailable
-from kernel.ids import sha256
-from kernel.ports import GenerationRequest, Generator
-from kernel.records import Evidence, Message, Support
+from kernel.ports import Generator
+from kernel.providers.helper_prompt import bare_json, helper_prompt
+from kernel.records import Support
 
-_TEMPLATE = re.compile(r"---\nname: (\S+)\nversion: (\d+)\n---\n# system\n(.*)\n# user\n(.*)", re.DOTALL)
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+PROMPT = "judge.md"
 
 
 class ModelJudge:
@@ -38,19 +34,16 @@ class ModelJudge:
     @property
     def prompt(self) -> str:
         """Name, version and hash of the prompt."""
-        name, version, digest, _, _ = _template()
-        return f"{name}@{version} {digest}"
+        return str(helper_prompt(PROMPT))
 
     def judge(self, claim: str, quotes: Sequence[str]) -> Support:
         """The model's label, and how likely it finds that the quotes support the claim.
 
         Raises Unavailable where the model gives none by its deadline, or anything but what it was asked for.
         """
-        *_, system, user = _template()
         material = json.dumps({"sentence": claim, "quotes": list(quotes)}, ensure_ascii=False, indent=1)
-        messages = (Message("system", system), Message("user", user.replace("{{material}}", material)))
-        reply = self._generator.generate(GenerationRequest(claim, messages, Evidence(0, ()), ()))
-        return _read(reply.text)
+        reply = helper_prompt(PROMPT).ask(self._generator, claim, {"material": material})
+        return _read(reply)
 
 
 class _Reply(BaseModel):
@@ -61,10 +54,8 @@ class _Reply(BaseModel):
 
 def _read(text: str) -> Support:
     """The verdict of a reply: one JSON object, bare or as one block of code, whose score and label agree."""
-    text = text.strip()
-    fenced = _FENCED.fullmatch(text)
     try:
-        reply = _Reply.model_validate_json(fenced.group(1) if fenced else text)
+        reply = _Reply.model_validate_json(bare_json(text))
     except ValidationError:
         reply = None
     if reply is None:
@@ -72,14 +63,3 @@ def _read(text: str) -> Support:
     if (reply.label == "supported") != (reply.score >= 0.5):
         raise Unavailable("the judge's label and its score say opposite things")
     return Support(reply.label, round(reply.score, 4))
-
-
-@cache
-def _template() -> tuple[str, int, str, str, str]:
-    """Name, version, hash of the file, system message, user message."""
-    text = resources.files(__package__).joinpath("judge.md").read_text(encoding="utf-8")
-    found = _TEMPLATE.fullmatch(text)
-    if found is None:
-        raise ValueError("judge.md is not a template")
-    name, version, system, user = found.groups()
-    return name, int(version), sha256(text), system.strip(), user.strip()

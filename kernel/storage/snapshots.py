@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, ScalarSelect, func, select, update
 
-from kernel.errors import InvalidInput, NotFound
+from kernel.errors import NotFound
 from kernel.ids import sha256
+from kernel.moments import moment_of
 from kernel.records import LiveState, Principal, SnapshotInfo
 from kernel.storage.access import ACCESS_VERSION, NEWEST, may_see, withdrawn
 from kernel.storage.database import Database
@@ -88,7 +88,7 @@ class Snapshots:
                 if not _exists(connection, int(name)):
                     raise NotFound(f"no snapshot {name}; `vouch snapshots` lists them")
                 return int(name)
-            moves = select(publication.c.snapshot).where(publication.c.created_at <= _moment(name))
+            moves = select(publication.c.snapshot).where(publication.c.created_at <= moment_of("as_of", name))
             return int(connection.execute(moves.order_by(publication.c.id.desc()).limit(1)).scalar() or 0)
 
     def items(self) -> list[SnapshotInfo]:
@@ -175,12 +175,3 @@ def snapshot_digest(connection: Connection, number: int) -> str:
         query = select(revision.c.sha256).join(visibility, visibility.c.revision_id == revision.c.id)
         lines.append(" ".join(sorted(connection.execute(query.where(column == number)).scalars())))
     return sha256("\n".join(lines))
-
-
-def _moment(name: str) -> str:
-    try:
-        moment = datetime.fromisoformat(name)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).isoformat(timespec="microseconds")
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"as_of must be a snapshot number or an ISO 8601 moment, not {name!r}") from error

@@ -11,13 +11,13 @@ import json
 import zipfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kernel import merkle
-from kernel.errors import InvalidInput, Unavailable
+from kernel.errors import Unavailable
 from kernel.ids import sha256
+from kernel.moments import bound_of
 from kernel.notes import Checkpoint, Verifier
 from kernel.records import LOCAL_OWNER, Fault
 from kernel.storage.answers import ANSWER, AnswerRecord, Answers
@@ -66,18 +66,7 @@ class Scope:
 
 def scope_of(since: str | None, until: str | None, source: str | None) -> Scope:
     """A scope from what a person wrote: ISO 8601 moments, UTC where they name no zone. Raises InvalidInput."""
-    return Scope(_moment("since", since), _moment("until", until), source)
-
-
-def _moment(name: str, text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).isoformat(timespec="microseconds")
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"{name} must be an ISO 8601 time such as 2026-01-31, not {text!r}") from error
+    return Scope(bound_of("since", since), bound_of("until", until), source)
 
 
 class Packer:

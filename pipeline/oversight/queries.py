@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from graph.names import name_key
 from kernel.errors import InvalidInput, NotFound
+from kernel.moments import bound_of
 from kernel.records import Principal
 from kernel.storage.impact import Of, Scope
 from kernel.storage.lineage_queries import HOPS, AnswersWanted, LineageQueries
@@ -143,8 +143,8 @@ class QueryDesk:
             approved_by=given.get("reviewer"),
             reask_of=given.get("answer"),
             stale=name == "stale_answers",
-            since=moment_of("since", given.get("since")),
-            until=moment_of("until", given.get("until")),
+            since=bound_of("since", given.get("since")),
+            until=bound_of("until", given.get("until")),
         )
         before = None if cursor is None else _number("cursor", cursor)
         found = [asdict(one) for one in self._queries.answers(wanted, limit + 1, before)]
@@ -211,18 +211,6 @@ def _checked(name: str, given: Mapping[str, str]) -> Query:
             f"{name} takes no {unknown[0]}; it takes {', '.join((*query.required, *query.optional)) or 'nothing'}"
         )
     return query
-
-
-def moment_of(name: str, text: str | None) -> str | None:
-    """A moment as records write it. Raises InvalidInput for what is none."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).isoformat(timespec="microseconds")
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"{name} must be an ISO 8601 moment such as 2026-07-01, not {text!r}") from error
 
 
 def _number(name: str, text: str) -> int:
