@@ -42,7 +42,6 @@ from retrieval.candidates import find_candidates, search_words
 from retrieval.features import (
     FIRST,
     QUESTION,
-    SECOND,
     Candidates,
     Floats,
     Ints,
@@ -51,6 +50,7 @@ from retrieval.features import (
     question_features,
     surroundings,
 )
+from retrieval.pairs import SECOND
 from retrieval.question import Asked
 from retrieval.ranker import ANCHORS, BRIEF, SHAPES, STANDING, Known, known_after, spread
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.features import FIRST, SECOND
+from retrieval.features import FIRST
+from retrieval.pairs import SECOND
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

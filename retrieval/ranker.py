@@ -26,18 +26,17 @@ from kernel.ids import canonical_json, sha256
 from retrieval.features import (
     FIRST,
     QUESTION,
-    SECOND,
     Candidates,
     Floats,
     Ints,
     Surroundings,
     first_features,
-    pair_features,
     question_features,
     surroundings,
 )
 from retrieval.hops import place_within
 from retrieval.networks import Networks, Parts
+from retrieval.pairs import SECOND, pair_features
 from retrieval.question import Asked
 from retrieval.view import View
 

@@ -17,9 +17,10 @@ from kernel.records import Decomposed, LiveState, Notice, Passage, Principal, Re
 from kernel.storage.corpus import Corpus
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import DenseIndex
-from retrieval.features import FIRST, SECOND, Candidates
+from retrieval.features import FIRST, Candidates
 from retrieval.helpers import Helpers, reordered
 from retrieval.library import Library
+from retrieval.pairs import SECOND
 from retrieval.paths import held_by, path_to
 from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking

@@ -19,9 +19,10 @@ from kernel.records import PathStep
 from retrieval.analysis import fold, stem
 from retrieval.candidates import Wording, find_candidates, walk
 from retrieval.dense import Cosines, DenseIndex
-from retrieval.features import FIRST, SECOND, Candidates, scaled
+from retrieval.features import FIRST, Candidates, scaled
 from retrieval.hops import value_at
 from retrieval.lexical import question_terms
+from retrieval.pairs import SECOND
 from retrieval.paths import entities_of, path_to
 from retrieval.question import Asked
 from retrieval.ranker import Ranker, Ranking

@@ -18,10 +18,11 @@ from kernel.records import LOCAL_OWNER
 from retrieval import hops, ranker
 from retrieval.candidates import find_candidates, search_words
 from retrieval.dense import Cosines
-from retrieval.features import FIRST, QUESTION, SECOND, Floats, _around_name
+from retrieval.features import FIRST, QUESTION, Floats
 from retrieval.hops import next_passages, place_within
 from retrieval.index import word_hash
 from retrieval.networks import Parts
+from retrieval.pairs import SECOND, _around_name
 from retrieval.paths import entities_of
 from retrieval.question import Asked
 from retrieval.ranker import BRIEF, STANDING, Known, ranker_from, shipped_ranker, spread

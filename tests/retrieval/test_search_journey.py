@@ -20,7 +20,8 @@ from kernel.records import LOCAL_OWNER, Passage, Principal, Question, Role
 from retrieval.analysis import content_terms
 from retrieval.candidates import find_candidates, search_words
 from retrieval.context import assemble
-from retrieval.features import FIRST, SECOND
+from retrieval.features import FIRST
+from retrieval.pairs import SECOND
 from retrieval.paths import entities_of
 from retrieval.question import Asked
 from retrieval.search import Found

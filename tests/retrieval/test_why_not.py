@@ -13,7 +13,8 @@ from handbook import DOCUMENTS, far_apart, handbook
 
 from api.assembly import Workspace
 from kernel.records import LOCAL_OWNER, DocumentInfo
-from retrieval.features import FIRST, SECOND
+from retrieval.features import FIRST
+from retrieval.pairs import SECOND
 from retrieval.ranker import Known, shipped_ranker
 from retrieval.reasons import MEANINGS, ordinal
 from retrieval.why_not import Verdict
