@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from kernel.settings import PREFIX, Settings
 
@@ -98,6 +100,20 @@ def test_every_file_that_the_program_reads_is_packaged() -> None:
     assert list(versions.glob("0001_*.py"))
     assert (ROOT / "pipeline" / "prompts" / "grounded-answer.md") in others
     assert (ROOT / "retrieval" / "ranker.json") in others
+
+
+def test_everything_that_is_needed_is_pinned() -> None:
+    """Set-up installs what the lock files name and nothing more: what is missing there, a fresh checkout lacks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(line) for line in [*project["dependencies"], *project["optional-dependencies"]["dev"]]]
+    locks = "\n".join(
+        (ROOT / name).read_text(encoding="utf-8") for name in ("requirements.lock", "requirements-extra.lock")
+    )
+    pinned = {canonicalize_name(name): pin for name, pin in re.findall(r"^([\w.-]+)==(\S+)$", locks, re.MULTILINE)}
+    lacking = [
+        need.name for need in wanted if not need.specifier.contains(pinned.get(canonicalize_name(need.name), "0"))
+    ]
+    assert lacking == []
 
 
 def test_one_version() -> None:

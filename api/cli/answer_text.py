@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from api.cli.output import safe, shortened
+from api.cli.output import counted, safe, shortened
 
 QUOTE_LENGTH = 240
 _STATUS = {
@@ -97,9 +97,11 @@ def place_of(citation: Mapping[str, Any]) -> str:
 
 def _show_status(out: Console, body: Mapping[str, Any]) -> None:
     status = body["status"]
-    words = _STATUS[status] + (f" {body['reason']}" if body["reason"] else "")
+    words = f"{_headline(body)} {body['reason'] or ''}".rstrip()
     out.print(Text(safe(words), style=_STYLES[status]))
-    seen = f"Snapshot {body['retrieval']['snapshot']}, {body['retrieval']['used']} passages read"
+    seen = f"Snapshot {body['retrieval']['snapshot']}"
+    if status != "erased":
+        seen += f", {counted(body['retrieval']['used'], 'passage')} read"
     sure = f", confidence {body['confidence']:.2f}" if body["answer"] else ""
     out.print(
         Text(
@@ -109,12 +111,19 @@ def _show_status(out: Console, body: Mapping[str, Any]) -> None:
     )
 
 
+def _headline(body: Mapping[str, Any]) -> str:
+    """What the status says in words. What a policy or a person withheld, the documents may well say."""
+    withheld = any(one["verdict"] in ("refuse", "abstain") for one in body.get("policy", {}).get("verdicts", ()))
+    if body["status"] == "abstained" and (withheld or body.get("review") is not None):
+        return "Not answered."
+    return _STATUS[body["status"]]
+
+
 def _show_oversight(out: Console, body: Mapping[str, Any]) -> None:
     """What the policy said of the answer, and how its review stands."""
     for verdict in body.get("policy", {}).get("verdicts", ()):
-        out.print(
-            Text(safe(f"Policy: {verdict['verdict']} by {verdict['rule']} {verdict['detail']}".rstrip()), style="dim")
-        )
+        detail = f": {verdict['detail']}" if verdict["detail"] else ""
+        out.print(Text(safe(f"Policy: {verdict['verdict']} by {verdict['rule']}{detail}"), style="dim"))
     review = body.get("review")
     if review is not None:
         again = "under review again" if body.get("under_review") else f"review {review['state']}"

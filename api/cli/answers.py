@@ -36,7 +36,8 @@ def show(call: Call, answer_id: AnswerId) -> None:
     body = stale_json(record.body, call.workspace.stale.marks([record.number]).get(record.number))
 
     def words(out: Console) -> None:
-        out.print(safe(body["question"]), style="bold")
+        if body["question"]:  # an erased answer has none
+            out.print(safe(body["question"]), style="bold")
         show_answer(out, body)
 
     call.show(body, words)

@@ -27,38 +27,53 @@ class Entry:
     is_group: bool = False
 
 
-COMMANDS = {
-    "demo": Entry("demo", "Index real documentation found here, answer questions, verify."),
-    "ingest": Entry("ingest", "Read files, folders or .jsonl records, and publish what changed."),
-    "ask": Entry("ask", "Answer a question, with citations, and record the answer."),
-    "retrieve": Entry("ask", "Find passages, without an answer."),
-    "answers": Entry("answers", "Past answers.", True),
-    "lineage": Entry("lineage", "Write what an answer stood on, back to the sources."),
-    "replay": Entry("replay", "Make a past answer again from what its record pins, and compare."),
-    "impact": Entry("impact", "What depends on a document, source, entity or prompt; withdraw it."),
-    "query": Entry("query", "Fixed questions about answers, people, documents and prompts.", True),
-    "verify": Entry("checks", "Check the store, its indexes and the record of every answer."),
-    "ledger": Entry("ledger", "The signed record of everything that must be provable.", True),
-    "audit": Entry("audit", "Reports and packs for somebody who was not there.", True),
-    "erase": Entry("erase", "Erase documents, a person's data or answers, for good.", True),
-    "erasures": Entry("erasures", "Past erasures and their certificates.", True),
-    "holds": Entry("holds", "Legal holds: what may be neither erased nor expired.", True),
-    "retention": Entry("retention", "How long answers are kept, and letting them expire.", True),
-    "backup": Entry("backups", "Write an encrypted backup, also while the server runs."),
-    "restore": Entry("backups", "Restore a backup into an empty workspace."),
-    "sources": Entry("sources", "Where documents come from.", True),
-    "documents": Entry("documents", "Documents, their state and their text.", True),
-    "snapshots": Entry("snapshots", "Published states of the documents, and going back to one.", True),
-    "entities": Entry("entities", "What the documents name, and how it is tied together.", True),
-    "policies": Entry("policies", "Versions of the policy that answers are judged by.", True),
-    "reviews": Entry("reviews", "Answers that wait for a person, and deciding on them.", True),
-    "serve": Entry("serve", "Serve the HTTP API."),
-    "keys": Entry("keys", "API keys of the server.", True),
-    "jobs": Entry("jobs", "Long work that the server accepted.", True),
-    "reindex": Entry("ingest", "Build the index anew from the store."),
-    "doctor": Entry("checks", "Examine this installation."),
-    "config": Entry("config", "Settings: every one, its value, and where that came from.", True),
+SECTIONS = {
+    "Begin": {
+        "demo": Entry("demo", "Index real documentation found here, answer questions, verify."),
+        "ingest": Entry("ingest", "Read files, folders or .jsonl records, and publish what changed."),
+        "ask": Entry("ask", "Answer a question, with citations, and record the answer."),
+        "retrieve": Entry("ask", "Find passages, without an answer."),
+    },
+    "Past answers": {
+        "answers": Entry("answers", "Past answers.", True),
+        "lineage": Entry("lineage", "Write what an answer stood on, back to the sources."),
+        "replay": Entry("replay", "Make a past answer again from what its record pins, and compare."),
+        "impact": Entry("impact", "What depends on a document, entity or prompt; withdraw it."),
+        "query": Entry("query", "Fixed questions about answers, people, documents and prompts.", True),
+    },
+    "Proof": {
+        "verify": Entry("checks", "Check the store, its indexes and the record of every answer."),
+        "ledger": Entry("ledger", "The signed record of everything that must be provable.", True),
+        "audit": Entry("audit", "Reports and packs for somebody who was not there.", True),
+    },
+    "Policy and review": {
+        "policies": Entry("policies", "Versions of the policy that answers are judged by.", True),
+        "reviews": Entry("reviews", "Answers that wait for a person, and deciding on them.", True),
+    },
+    "Erasing and keeping": {
+        "erase": Entry("erase", "Erase documents, a person's data or answers, for good.", True),
+        "erasures": Entry("erasures", "Past erasures and their certificates.", True),
+        "holds": Entry("holds", "Legal holds: what may be neither erased nor expired.", True),
+        "retention": Entry("retention", "How long answers are kept, and letting them expire.", True),
+        "backup": Entry("backups", "Write an encrypted backup, also while the server runs."),
+        "restore": Entry("backups", "Restore a backup into an empty workspace."),
+    },
+    "Documents": {
+        "sources": Entry("sources", "Where documents come from.", True),
+        "documents": Entry("documents", "Documents, their state and their text.", True),
+        "snapshots": Entry("snapshots", "Published states of the documents, and going back to one.", True),
+        "entities": Entry("entities", "What the documents name, and how it is tied together.", True),
+    },
+    "The server and this installation": {
+        "serve": Entry("serve", "Serve the HTTP API."),
+        "keys": Entry("keys", "API keys of the server.", True),
+        "jobs": Entry("jobs", "Long work that the server accepted.", True),
+        "reindex": Entry("ingest", "Build the index anew from the store."),
+        "doctor": Entry("checks", "Examine this installation."),
+        "config": Entry("config", "Settings: every one, its value, and where that came from.", True),
+    },
 }
+COMMANDS = {name: entry for entries in SECTIONS.values() for name, entry in entries.items()}
 
 
 class Commands(TyperGroup):
@@ -79,10 +94,12 @@ class Commands(TyperGroup):
         return loaded if entry.is_group else loaded.commands[cmd_name]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands, without loading them."""
+        """Write the list of commands by section, in one column, without loading them."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.about) for name, entry in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), entry.about) for name, entry in entries.items()])
 
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from api.cli.call import Call, command, number_cursor
 from api.cli.naming import PREFIX
-from api.cli.output import safe, shortened, table
+from api.cli.output import counted, safe, shortened, table
 from api.views import Json, impact_scope
 from kernel.errors import InvalidInput
 from kernel.records import LOCAL_OWNER
@@ -85,16 +85,15 @@ def _show(out: Console, report: Json) -> None:
     for what, word in (("withdrawal", "withdrawn"), ("restoration", "restored")):
         if what in report:
             one = report[what]
-            stale = f"; {one['stale_answers']} answers are stale" if "stale_answers" in one else ""
-            out.print(f"{len(one['documents'])} documents {word}, entry {one['leaf']} of the ledger{stale}")
+            stale = f"; stale: {counted(one['stale_answers'], 'answer')}" if "stale_answers" in one else ""
+            out.print(f"{counted(len(one['documents']), 'document')} {word}, entry {one['leaf']} of the ledger{stale}")
     answers = report["answers"]
-    cited = "" if answers["cited"] is None else f" ({answers['cited']} cite it, {answers['context_only']} only read it)"
-    out.print(
-        f"{report['chunks']['count']} passages, {report['edges']['count']} edges, "
-        f"{report['snapshots']['count']} snapshots, {answers['count']} answers{cited} depend on it"
-    )
+    nouns = {"chunks": "passage", "edges": "edge", "snapshots": "snapshot", "answers": "answer"}
+    found = ", ".join(counted(report[part]["count"], noun) for part, noun in nouns.items())
+    cited = f" ({answers['cited']} citing it, {answers['context_only']} that only read it)"
+    out.print(f"What depends on it: {found}{'' if answers['cited'] is None else cited}")
     if report["withdrawn"]:
-        out.print(Text(f"{report['withdrawn']} of its documents are withdrawn", style="yellow"))
+        out.print(Text(f"withdrawn: {counted(report['withdrawn'], 'document')}", style="yellow"))
     _show_page(out, "answers", answers)
     for one in report.get("reasked", ()):
         _show_reasked(out, one)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from api.cli.call import Call, command
-from api.cli.output import safe, table
+from api.cli.output import counted, safe, table
 from api.cli.progress import watch
 from api.views import Json, report_json
 from kernel.records import IngestReport, SourceInfo
@@ -82,7 +82,8 @@ def show_reports(out: Console, reports: Sequence[IngestReport]) -> None:
     failures = [failure for report in reports for failure in report.failures]
     if not failures:
         return
-    out.print(f"{len(failures)} documents could not be read; they are recorded, and all others can be asked about:")
+    unread = counted(len(failures), "document")
+    out.print(f"{unread} could not be read; that is recorded, and all others can be asked about:")
     for path, reason in failures[:SHOWN_FAILURES]:
         out.print(safe(f"  {path}: {reason}"), soft_wrap=True)
     if len(failures) > SHOWN_FAILURES:

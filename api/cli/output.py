@@ -36,6 +36,22 @@ def shortened(text: str, length: int) -> str:
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 passage", "2 passages"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def cell(value: object) -> str:
+    """A value as a person reads it: a dash for nothing, yes and no, lists by commas, the rest of JSON as JSON."""
+    if value is None or value in ([], {}):
+        return "-" if value is None else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
 def write_json(document: object, *, line: bool = False) -> None:
     """One JSON document on standard output, indented, or compact where it is one of several lines."""
     file: TextIO = sys.stdout
@@ -46,12 +62,12 @@ def write_json(document: object, *, line: bool = False) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A plain table; a cell of None is shown as a dash."""
+    """A plain table; values are written as `cell` does."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*(Text("-" if cell is None else safe(str(cell))) for cell in row))
+        made.add_row(*(Text(safe(cell(value))) for value in row))
     return made
 
 
@@ -59,4 +75,4 @@ def show_fields(out: Console, values: Mapping[str, Any]) -> None:
     """Print a thing as lines of name and value."""
     width = max(len(name) for name in values)
     for name, value in values.items():
-        out.print(safe(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else value}"), soft_wrap=True)
+        out.print(safe(f"{name.replace('_', ' '):<{width}}  {cell(value)}"), soft_wrap=True)

@@ -206,5 +206,5 @@ class Eraser:
 def confirmed(request: ErasureRequest, *, yes: bool) -> None:
     """Raises Conflict unless an erasure was asked for in earnest: it cannot be undone."""
     if not yes:
-        named = len(request.documents) + len(request.principals) + len(request.answers)
-        raise Conflict(f"this would erase what belongs to {named} named things, for good; say --yes to do it")
+        named = ", ".join((*request.documents, *request.principals, *request.answers))
+        raise Conflict(f"this would erase for good what belongs to {named}; --dry-run counts it, --yes does it")

@@ -79,7 +79,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def _bundle(bundle: Mapping[str, Any], key: Verifier) -> Iterator[str]:
     head = opened("the checkpoint", bundle["checkpoint"], key)
-    yield f"the checkpoint over {head.size} entries is signed by {key.name}, the key that was given"
+    yield f"the head over {head.size} entries is signed by {key.name}, the key that was given"
     leaf, index = str(bundle["leaf"]), int(bundle["index"])
     proof = [bytes.fromhex(step) for step in bundle["inclusion"]]
     if not merkle.included(merkle.leaf_hash(leaf.encode()), index, head.size, proof, head.root):

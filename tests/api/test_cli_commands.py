@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from api.assembly import Workspace
 from api.cli import app
+from api.cli.answer_text import show_answer
 from api.cli.app import COMMANDS
+from api.cli.output import cell, counted
 from kernel.settings import Settings
 
 LEAVE = """# Parental leave
@@ -93,7 +97,7 @@ def test_ingest_reports_counts_and_reasons_and_exits_0_although_a_file_failed(cl
     words = cli("ingest", files / "broken.pdf", "--source", "broken")
     assert words.exit_code == 0
     assert "broken.pdf: " in words.stdout
-    assert "1 documents could not be read" in words.stdout
+    assert "1 document could not be read" in words.stdout
     assert cli.json("documents", "list", "--status", "failed", "--source", "broken")["items"][0]["reason"]
 
 
@@ -128,6 +132,29 @@ def test_an_abstention_is_an_answer(cli: Cli) -> None:
     words = cli("ask", "What is the melting point of tungsten carbide?")
     assert words.exit_code == 0
     assert "Not answered: the documents do not say." in words.stdout
+
+
+def test_what_a_policy_withheld_is_not_said_to_be_in_no_document() -> None:
+    def status_line(**body: object) -> str:
+        out = Console(file=StringIO(), width=200)
+        common = {"id": "ans_1", "answer": "", "confidence": 0.0, "citations": [], "notices": [], "conflicts": []}
+        asked = {"retrieval": {"snapshot": 1, "used": 1}, "timings_ms": {}, "status": "abstained"}
+        show_answer(out, {**common, **asked, **body})
+        return str(out.file.getvalue()).splitlines()[0]  # type: ignore[attr-defined]
+
+    verdict = {"stage": "input", "rule": "no-codes", "verdict": "refuse", "detail": ""}
+    noted = {"policy": {"verdicts": [verdict | {"verdict": "note"}]}}
+    assert status_line(reason="Nothing fits.") == "Not answered: the documents do not say. Nothing fits."
+    assert status_line(reason="Nothing fits.", **noted) == "Not answered: the documents do not say. Nothing fits."
+    assert status_line(reason="Ask the desk.", policy={"verdicts": [verdict]}) == "Not answered. Ask the desk."
+    rejected = {"id": "rev_1", "state": "rejected", "deadline": "2026-11-23T09:00:00.000000+00:00"}
+    assert status_line(reason="Out of date.", review=rejected) == "Not answered. Out of date."
+
+
+def test_values_are_shown_in_words() -> None:
+    shown = [cell(one) for one in (None, [], ["hr", "it"], True, False, 0, {"answers": 1}, "text")]
+    assert shown == ["-", "none", "hr, it", "yes", "no", "0", '{"answers": 1}', "text"]
+    assert (counted(1, "passage"), counted(0, "passage")) == ("1 passage", "0 passages")
 
 
 def test_flags_work_before_and_after_the_commands_name(cli: Cli) -> None:

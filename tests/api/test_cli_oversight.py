@@ -88,7 +88,7 @@ def test_withdraw_reask_and_restore(cli: Cli) -> None:
     assert [one["change"] for one in changed["changes"] if one.get("cited")] == ["withdrawn"]
     assert "was withdrawn" in cli("replay", made["id"], "--current").stdout
     assert cli("impact", "--document", document, "--withdraw", "--reason", "again").exit_code == 1
-    assert "1 documents restored" in cli("impact", "--document", document, "--restore", "--reason", "ok").stdout
+    assert "1 document restored" in cli("impact", "--document", document, "--restore", "--reason", "ok").stdout
     assert "stale" not in cli.json("answers", "show", made["id"])
     assert cli("verify").exit_code == 0
 
