@@ -156,7 +156,8 @@ class Answers:
             return
         for some in parts(sorted(numbers), 200):
             with self._database.read() as connection:
-                yield from [_record(row) for row in connection.execute(query.where(answer.c.number.in_(some)))]
+                rows = connection.execute(query.where(answer.c.number.in_(some))).all()
+            yield from map(_record, rows)
 
     def reasked(self, answer_ids: Sequence[str]) -> set[str]:
         """Those of these answers that were asked again."""

@@ -119,6 +119,7 @@ def test_approvals_count_after_those_who_gave_them_were_erased(made: FastWorkspa
     assert list(made.verifier.faults()) == []
     assert made.review_desk.approve(review_id, people[2])["state"] == "approved"
     assert list(made.verifier.faults()) == []
+    assert made.reporter.report()["adherence"]["reviews"]["too_few_approvals"] == 0
 
 
 def test_an_answer_that_was_erased_cannot_be_approved(made: FastWorkspace) -> None:

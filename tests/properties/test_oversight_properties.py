@@ -23,6 +23,7 @@ from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from kernel.ids import derived_id
 from kernel.notes import parse_checkpoint
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
+from kernel.storage.access import Withdrawals
 from kernel.storage.erasure import ErasureRequest
 from kernel.storage.erasure_rows import GONE
 from kernel.storage.impact import Of, Scope
@@ -33,7 +34,7 @@ SUBJECTS = ("Harbour Register", "Travel Policy", "Canteen Roster", "Fire Drill")
 TEAMS = ("Alpha Team", "Beta Office", "Gamma Desk")
 QUESTIONS = tuple(f"Who keeps the {subject}?" for subject in SUBJECTS)
 FILES = tuple(f"{place}.md" for place in range(len(SUBJECTS)))
-GROUPS = (None, ["a"], ["b"])
+GROUPS = (None, None, ["a"], ["b"])
 POLICIES = (
     "output:\n- {rule: hold, always: true, then: review}\nreview: {approvals: 2, deadline_hours: 24}\n",
     "output:\n- {rule: hold, stakes: [high], then: review}\nimpact: {review: {cited_only: false}}\n",
@@ -48,24 +49,31 @@ REFUSALS = (Conflict, Forbidden, InvalidInput, NotFound)
 
 few = st.integers(0, 7)
 text = st.tuples(st.sampled_from(TEAMS), st.integers(0, 99), st.sampled_from(GROUPS))
-STEPS = st.one_of(
-    st.tuples(st.just("ingest"), st.dictionaries(st.integers(0, 3), st.none() | text, min_size=1, max_size=3)),
-    *(st.tuples(st.just(name), few) for name in ("rollback", "reindex", "expire", "reask", "allow", "policy_back")),
-    st.tuples(st.just("ask"), st.tuples(st.integers(0, 3), few, st.sampled_from([None, "high"]), st.booleans())),
-    st.tuples(st.just("ask"), st.tuples(st.integers(0, 3), few, st.sampled_from([None, "high"]), st.booleans())),
-    st.tuples(st.just("policy"), few),
-    *[st.tuples(st.just("review"), st.tuples(few, st.sampled_from(REVIEWING), few))] * 2,
-    *(
-        st.tuples(st.just(name), st.tuples(st.sampled_from(["document", "source"]), few))
-        for name in ("withdraw", "restore")
-    ),
-    st.tuples(st.just("groups"), st.tuples(few, st.sampled_from([(), ("a",), ("b",)]))),
-    st.tuples(
-        st.just("key"), st.sampled_from(["create", "revoke"]).flatmap(lambda what: st.tuples(st.just(what), few))
-    ),
-    st.tuples(st.just("hold"), st.tuples(st.sampled_from(["document", "principal", "answer", "release"]), few)),
-    st.tuples(st.just("erase"), st.tuples(st.sampled_from(["document", "principal", "answer"]), few)),
-    st.tuples(st.just("retention"), few),
+asked = st.tuples(st.integers(0, 3), few, st.sampled_from([None, None, "high"]), st.sampled_from([False, False, True]))
+reviewed = st.tuples(few, st.sampled_from(REVIEWING), few)
+whole = st.tuples(st.sampled_from(["document", "document", "document", "source"]), few)
+HOW: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
+    "ask": (6, asked),
+    "review": (8, reviewed),
+    "ingest": (3, st.dictionaries(st.integers(0, 3), st.none() | text | text, min_size=1, max_size=3)),
+    "policy": (2, few),
+    "policy_back": (1, few),
+    "withdraw": (2, whole),
+    "restore": (3, whole),
+    "groups": (1, st.tuples(few, st.sampled_from([(), (), ("a",), ("b",)]))),
+    "erase": (2, st.tuples(st.sampled_from(["document", "document", "principal", "answer"]), few)),
+    "allow": (2, few),
+    "hold": (2, st.tuples(st.sampled_from(["document", "answer", "principal", "release", "release"]), few)),
+    "key": (1, st.tuples(st.sampled_from(["create", "revoke"]), few)),
+    "retention": (1, st.sampled_from([0, 0, 2])),
+    "rollback": (1, few),
+    "reindex": (1, few),
+    "expire": (1, few),
+    "reask": (2, few),
+}
+"""How often each act is taken, and with what."""
+STEPS = st.sampled_from([name for name, (times, _) in HOW.items() for _ in range(times)]).flatmap(
+    lambda name: st.tuples(st.just(name), HOW[name][1])
 )
 
 
@@ -98,7 +106,7 @@ class World:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """A workspace with one document that all may see, and keys of every role."""
+    """A workspace with documents that all may see, keys of every role, and answers of which some wait for a person."""
     with scratch() as root:
         folder = root / "folder"
         folder.mkdir()
@@ -106,7 +114,10 @@ def world() -> Iterator[World]:
             one = World(made, folder, [LOCAL_OWNER])
             for role, groups in ((Role.APP, ("a",)), (Role.APP, ("b",)), (Role.REVIEWER, ()), (Role.REVIEWER, ())):
                 create(one, role, groups)
-            ingest(one, {0: ("Alpha Team", 0, None)})
+            ingest(one, {place: (TEAMS[place % 3], 0, None) for place in range(len(FILES))})
+            policy(one, 1)
+            for place, stakes in enumerate([None, "high", "high", "high"]):
+                ask(one, place, 1 + place % 2, stakes, past=False)
             yield one
 
 
@@ -171,13 +182,15 @@ def review(one: World, place: int, what: str, who: int) -> None:
         desk.approve(chosen.id, actor, "it is well")
     elif what == "edit":
         draft = next(iter(one.made.answers.records([chosen.answer_number])))
-        desk.edit(chosen.id, f"In short: {draft.body['answer']}", actor, "clearer")
+        desk.edit(chosen.id, f"{draft.body['answer'].partition(' in room')[0]}.", actor, "clearer")
     else:
         desk.reject(chosen.id, "it is wrong", actor)
 
 
 def withdraw(one: World, what: str, of: str, place: int) -> None:
     documents = one.documents()
+    if what == "restore" and place % 4:  # most of what can be restored is something that was withdrawn
+        documents = [info.id for info in Withdrawals(one.made.database).items()] or documents
     scope = Scope(Of.SOURCE, "folder") if of == "source" else Scope(Of.DOCUMENT, documents[place % len(documents)])
     act = one.made.impact.withdraw if what == "withdraw" else one.made.impact.restore
     act(scope, "a step", one.person(place))
@@ -226,8 +239,9 @@ def reask(one: World, place: int) -> None:
 
 
 def allow(one: World, place: int) -> None:
-    documents = one.documents()
-    one.made.erasures.allow_again([documents[place % len(documents)]], "it may", LOCAL_OWNER.id)
+    erased = sorted(one.made.catalog.erased())
+    if erased:
+        one.made.erasures.allow_again([erased[place % len(erased)]], "it may", LOCAL_OWNER.id)
 
 
 def regroup(one: World, place: int, groups: tuple[str, ...]) -> None:
