@@ -143,3 +143,18 @@ def test_no_response_is_remembered_that_tells_of_what_was_erased_meanwhile(made:
     made.eraser.erase(ErasureRequest((), (asker.id,)), "a request", "local")
     requests.keep(asker.id, "late", "0" * 64, 200, {"status": "abstained"}, begun)
     assert requests.seen(asker.id, "late", "0" * 64) is None
+
+
+def test_a_certificate_counts_the_entries_that_still_name_a_person(made: FastWorkspace) -> None:
+    boss, other = person(made, Role.ADMIN), person(made, Role.APP)
+    made.eraser.erase(ErasureRequest((), (other.id,)), "a request", boss.id)
+    made.holds.release(made.holds.place("document", A, "a case", boss.id).id, "over", boss.id)
+    done = made.eraser.erase(ErasureRequest((), (boss.id,)), "a request", "local")
+    assert done.certificate["kept"] == {"erasure": 1, "hold.placed": 1, "hold.released": 1}
+
+
+def test_a_question_with_other_stakes_is_another_question_to_ask_again(made: FastWorkspace) -> None:
+    for stakes in (None, "high", "high"):
+        made.answering.ask(Question(ASKED, ASKER, stakes=stakes))
+    made.impact.withdraw(Scope(Of.DOCUMENT, A), "recalled", LOCAL_OWNER)
+    assert [len(one["also"]) for one in made.impact.reask(Scope(Of.DOCUMENT, A))] == [1, 0]
