@@ -72,9 +72,10 @@ class Once:
             seen = self.requests.seen(self.principal, self.key, digest)
             if seen is not None:
                 return respond(*seen, replayed=True)
+            begun = self.requests.begun()
             made = act()
             kept = made if secret is None else made | {secret: None}
-            self.requests.keep(self.principal, self.key, digest, status, kept)
+            self.requests.keep(self.principal, self.key, digest, status, kept, begun)
             return respond(status, made)
 
 

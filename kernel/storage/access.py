@@ -16,9 +16,10 @@ from kernel.errors import Conflict, NotFound
 from kernel.ids import sha256
 from kernel.records import Principal, WithdrawnDocument
 from kernel.storage.database import Database
+from kernel.storage.erasure_rows import erased_documents
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, insert_new, parts
-from kernel.storage.schema import document, ledger_leaf, revision, revision_group, setting, withdrawal
+from kernel.storage.schema import document, erased_revision, ledger_leaf, revision, revision_group, setting, withdrawal
 from kernel.storage.stale import WITHDRAWN, answers_on, mark, stale_facts
 
 ACCESS_VERSION = "access_version"
@@ -48,9 +49,10 @@ def may_see(principal: Principal, version: int = NEWEST) -> ColumnElement[bool] 
 
 
 def withdrawn(version: int = NEWEST) -> ColumnElement[bool]:
-    """The rule, on `revision`, that its document is withdrawn: then nobody sees it."""
+    """The rule, on `revision`, that its document is withdrawn, or that nothing is left of it: then nobody sees it."""
     held = in_force(withdrawal.c.born, withdrawal.c.died, version)
-    return revision.c.document_id.in_(select(withdrawal.c.document_id).where(held))
+    gone = revision.c.document_id.in_(select(withdrawal.c.document_id).where(held))
+    return or_(gone, revision.c.id.in_(select(erased_revision.c.revision_id)))
 
 
 def groups_of(connection: Connection, revision_ids: Sequence[int], version: int = NEWEST) -> dict[int, tuple[str, ...]]:
@@ -144,11 +146,19 @@ class Withdrawals:
             return leaf, list(fresh)
 
     def restore(self, document_ids: Collection[str], payload: Mapping[str, Any]) -> tuple[int, list[str]]:
-        """Let documents be seen again. Raises NotFound, and Conflict where none of them is withdrawn."""
+        """Let documents be seen again; those that were erased stay away. Raises NotFound, and Conflict where none of
+        them is withdrawn, or was only erased.
+        """
         with self._database.write() as connection:
             rows = _rows(connection, document_ids)
-            held = withdrawal.c.died.is_(None) & withdrawal.c.document_id.in_(list(rows.values()))
+            erased = {name: row for name, row in erased_documents(connection).items() if name in rows}
+            held = withdrawal.c.died.is_(None) & withdrawal.c.document_id.in_(
+                sorted(set(rows.values()) - set(erased.values()))
+            )
             back = set(connection.execute(select(withdrawal.c.document_id).where(held)).scalars())
+            if not back and erased:
+                name = min(erased)
+                raise Conflict(f"{name} was erased; `vouch erase --document {name} --allow-again` lets it be read anew")
             if not back:
                 raise Conflict("not withdrawn")
             version = next_version(connection)

@@ -17,6 +17,7 @@ from kernel.errors import Conflict, NotFound
 from kernel.ids import sha256
 from kernel.records import PolicyVersion, Principal, PromptVersion, Role
 from kernel.storage.database import Database
+from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.policies import keep_policy
 from kernel.storage.rows import dumps, insert_new, now, parts, stream
@@ -108,6 +109,7 @@ class Answers:
         """
         with self._database.write() as connection:
             _refuse_erased(connection, run)
+            refuse_erased_person(connection, principal.id)
             self._keep_prompt(connection, prompt)
             if policy is not None and policy.number < 1:
                 keep_policy(self._database, connection, policy)
@@ -154,7 +156,8 @@ class Answers:
             return
         for some in parts(sorted(numbers), 200):
             with self._database.read() as connection:
-                yield from [_record(row) for row in connection.execute(query.where(answer.c.number.in_(some)))]
+                rows = connection.execute(query.where(answer.c.number.in_(some))).all()
+            yield from map(_record, rows)
 
     def reasked(self, answer_ids: Sequence[str]) -> set[str]:
         """Those of these answers that were asked again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from kernel.errors import Unavailable
@@ -14,6 +14,10 @@ from kernel.storage.schema import metadata
 
 TRIES = 5
 WAIT_SECONDS = 0.5
+LOCK_SECONDS = 2.0
+"""So long a table of PostgreSQL is waited for, each time."""
+LOCKED = "55P03"
+"""PostgreSQL's code where that was not long enough."""
 
 
 def compact(database: Database) -> dict[str, Any]:
@@ -56,11 +60,26 @@ def _patiently(act: Any) -> None:
 
 
 def _compact_postgres(database: Database) -> dict[str, Any]:
+    """Waits for each table only so long: new readers queue behind what waits, and one of them may be the second
+    read of somebody whose first read is what it waits for.
+    """
     names = sorted(metadata.tables)
-    try:
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"SET lock_timeout = {round(LOCK_SECONDS * 1000)}"))
+        try:
             for name in names:
-                connection.execute(text(f'VACUUM (FULL, ANALYZE) "{database.schema}"."{name}"'))
-    except OperationalError as error:
-        raise Unavailable(f"the database cannot be rewritten: {error.orig}; `vouch erasures resume`") from error
+                _rewrite(connection, f'"{database.schema}"."{name}"')
+        finally:
+            connection.execute(text("RESET lock_timeout"))
     return {"done": [f"VACUUM FULL of {len(names)} tables"]}
+
+
+def _rewrite(connection: Connection, table: str) -> None:
+    for attempt in range(TRIES):
+        try:
+            connection.execute(text(f"VACUUM (FULL, ANALYZE) {table}"))
+            return
+        except OperationalError as error:
+            if attempt == TRIES - 1 or getattr(error.orig, "sqlstate", None) != LOCKED:
+                raise Unavailable(f"the database cannot be rewritten: {error.orig}; `vouch erasures resume`") from error
+        time.sleep(WAIT_SECONDS)

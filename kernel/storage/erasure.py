@@ -150,7 +150,7 @@ class Erasures:
         with self._database.write() as connection:
             plan = _targets(connection, request)
             if (plan.wanted, plan.names) == (early.wanted, early.names):
-                plan.scanned, plan.mentioned = early.scanned, early.mentioned
+                plan.scanned, plan.mentioned, plan.kept = early.scanned, early.mentioned, early.kept
             _scan(connection, plan)
             _collect(connection, plan)
             _refuse_held(connection, plan)
@@ -384,6 +384,8 @@ def _scan(connection: Connection, plan: Plan) -> None:
             traced = bool(plan.wanted) and _stands_on(payload, plan.wanted)
         elif kind in (ERASED, EXPIRED, CERTIFIED):
             traced = not set(json.loads(payload).get("askers", {}).values()).isdisjoint(plan.principals)
+            if not traced and any(person in payload for person in people):  # who erased, or was erased before
+                plan.kept[kind] = plan.kept.get(kind, 0) + 1
         else:
             traced = any(person in payload for person in people) or bool(names and names.search(payload))
         if traced and kind.startswith(KEPT):

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, delete, func, select, update
 
+from kernel.errors import Unauthenticated
 from kernel.ids import sha256
 from kernel.storage.rows import dumps, insert_new, parts
 from kernel.storage.schema import (
@@ -44,12 +45,13 @@ KEY_BLANK = {"name": "", "groups": "[]", "expires_at": None}
 
 
 def erased_documents(connection: Connection) -> dict[str, int]:
-    """Documents that were erased and may not be read in again: their rows by public id."""
+    """Documents of which nothing is left and that may not be read in again: their rows by public id."""
+    left = select(revision.c.document_id).where(revision.c.status != GONE)
     query = (
         select(document.c.public_id, document.c.id)
         .join(revision, revision.c.document_id == document.c.id)
         .join(withdrawal, withdrawal.c.document_id == document.c.id)
-        .where(revision.c.status == GONE, withdrawal.c.died.is_(None))
+        .where(revision.c.status == GONE, withdrawal.c.died.is_(None), document.c.id.not_in(left))
     )
     return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -87,6 +89,18 @@ def blank_path(public_id: str) -> str:
 def blank_secret(key_id: str) -> str:
     """What stands for the hash of a key's secret once its owner was erased: the hash of nothing that is a key."""
     return sha256(f"{GONE} {key_id}")
+
+
+def refuse_erased_person(connection: Connection, key_id: str) -> None:
+    """Raises Unauthenticated where the owner of a key was erased: what they still had under way is not recorded."""
+    if is_erased_person(connection, key_id):
+        raise Unauthenticated("the API key is unknown, expired or revoked")
+
+
+def is_erased_person(connection: Connection, key_id: str) -> bool:
+    """Whether the owner of a key was erased."""
+    gone = (api_key.c.id == key_id) & (api_key.c.sha256 == blank_secret(key_id))
+    return connection.execute(select(api_key.c.id).where(gone)).first() is not None
 
 
 def remove(connection: Connection, table: Table, column: Column[Any], values: Collection[Any]) -> int:

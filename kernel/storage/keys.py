@@ -7,15 +7,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from kernel.errors import Conflict, NotFound, Unauthenticated
 from kernel.ids import random_id, secret_key, sha256
 from kernel.records import KeyInfo, Principal, Role
 from kernel.storage.database import Database
+from kernel.storage.erasure_rows import is_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, insert_new, now
-from kernel.storage.schema import api_key, idempotency
+from kernel.storage.schema import (
+    answer,
+    api_key,
+    document,
+    erased_leaf,
+    erased_revision,
+    idempotency,
+    ledger_leaf,
+    revision,
+)
 
 KEY_FACTS = ("name", "sha256", "role", "all_groups", "groups", "expires_at")
 """What a key was made with, as the ledger keeps it."""
@@ -105,8 +115,15 @@ class Requests:
             raise Conflict("this Idempotency-Key was used with a different request")
         return int(row.status), json.loads(row.response)
 
-    def keep(self, principal: str, key: str, request_sha256: str, status: int, response: Any) -> None:
-        """Remember an answer."""
+    def begun(self) -> int:
+        """What to give `keep` later: how long the ledger was when a request began."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(ledger_leaf.c.number), -1))).scalar_one())
+
+    def keep(
+        self, principal: str, key: str, request_sha256: str, status: int, response: Any, begun: int | None = None
+    ) -> None:
+        """Remember an answer; but none that tells of what was erased since the request began (`begun`)."""
         row = {
             "principal": principal,
             "key": key,
@@ -116,7 +133,25 @@ class Requests:
             "created_at": now(),
         }
         with self._database.write() as connection:
-            insert_new(connection, idempotency, [row])
+            if begun is None or not _erased_since(connection, begun, principal, str(row["response"])):
+                insert_new(connection, idempotency, [row])
+
+
+def _erased_since(connection: Connection, begun: int, principal: str, response: str) -> bool:
+    """Whether who asked, or an answer or document that a response names, was erased by an entry after `begun`."""
+    if is_erased_person(connection, principal):
+        return True
+    answers = select(answer.c.id).join(erased_leaf, erased_leaf.c.number == answer.c.number)
+    documents = (
+        select(document.c.public_id)
+        .join(revision, revision.c.document_id == document.c.id)
+        .join(erased_revision, erased_revision.c.revision_id == revision.c.id)
+    )
+    gone = [
+        *connection.execute(answers.where(erased_leaf.c.leaf > begun)).scalars(),
+        *connection.execute(documents.where(erased_revision.c.leaf > begun)).scalars(),
+    ]
+    return any(name in response for name in gone)
 
 
 def _info(row: Any) -> KeyInfo:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from kernel.errors import NotFound
 from kernel.records import LiveState, Principal, PromptVersion
@@ -23,7 +23,6 @@ class DocumentState:
     """
 
     id: str
-    title: str
     state: str
     revision: int | None
 
@@ -60,19 +59,14 @@ class Pins:
     def documents(self, public_ids: Sequence[str], state: LiveState, principal: Principal) -> dict[str, DocumentState]:
         """How `principal` finds each of these documents in a state; those that never were are left out."""
         found: dict[str, DocumentState] = {}
-        shown = select(document.c.public_id, revision.c.title, revision.c.number, revision.c.id).join(
-            revision, revision.c.document_id == document.c.id
-        )
+        shown = select(document.c.public_id, revision.c.number).join(revision, revision.c.document_id == document.c.id)
         shown = shown.join(visibility, visibility.c.revision_id == revision.c.id).where(seen_by(state.snapshot))
         rule = may_see(principal, state.access_version)
         with self._database.read() as connection:
             for some in parts(sorted(set(public_ids))):
                 mine = document.c.public_id.in_(some)
-                known = select(document.c.public_id, revision.c.title).join(
-                    revision, revision.c.document_id == document.c.id
-                )
-                for name, title in connection.execute(known.where(mine).order_by(revision.c.number)):
-                    found[name] = DocumentState(name, title, "gone", None)
+                known = select(document.c.public_id).where(mine)
+                found.update((name, DocumentState(name, "gone", None)) for name in connection.execute(known).scalars())
                 back = shown.where(mine, withdrawn(state.access_version))
                 gone = {row.public_id for row in connection.execute(back)}
                 open_to = shown.where(mine) if rule is None else shown.where(mine, rule)
@@ -80,5 +74,15 @@ class Pins:
                 for row in connection.execute(shown.where(mine)):
                     what = "withdrawn" if row.public_id in gone else "visible" if row.public_id in seen else "hidden"
                     number = row.number if what == "visible" else None
-                    found[row.public_id] = DocumentState(row.public_id, row.title, what, number)
+                    found[row.public_id] = DocumentState(row.public_id, what, number)
+        return found
+
+    def titles(self, revisions: Collection[tuple[str, int]]) -> dict[str, str]:
+        """The title of each document in the revision that is named with it. Others may be hidden from who asks."""
+        query = select(document.c.public_id, revision.c.title).join(revision, revision.c.document_id == document.c.id)
+        found: dict[str, str] = {}
+        with self._database.read() as connection:
+            for some in parts(sorted(set(revisions)), 200):
+                named = tuple_(document.c.public_id, revision.c.number).in_(some)
+                found.update((name, title) for name, title in connection.execute(query.where(named)) if title)
         return found

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Select, func, or_, select, update
 from kernel.errors import Conflict, Forbidden, NotFound
 from kernel.ids import random_id
 from kernel.storage.database import Database
+from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, now, parts
 from kernel.storage.schema import (
@@ -70,11 +71,13 @@ class ReviewEvent:
 
 def state_after(events: Iterable[tuple[str, str]], approvals: int) -> str:
     """The state that `(kind, actor)` events lead to. An edit is its author's approval of the new text and of no other:
-    approvals of the text before it no longer count. Approvals are of distinct people.
+    approvals of the text before it no longer count. Approvals are of distinct people; one whose name was erased since
+    (an empty one) was distinct from all others when the step was taken.
     """
     approving: set[str] = set()
     edited = False
-    for kind, actor in events:
+    for place, (kind, name) in enumerate(events):
+        actor = name or f"erased {place}"
         if kind in (REJECTED, EXPIRED):
             return kind
         if kind == EDITED:
@@ -189,6 +192,9 @@ class Reviews:
                 raise Forbidden("who asked a question cannot decide on its answer: another person must")
             if found.state != OPEN and kind != COMMENTED:
                 raise Conflict(f"the review is {found.state}: nothing more can be decided")
+            if kind in (APPROVED, EDITED) and not _has_payload(connection, found.answer_number):
+                raise Conflict("the answer was erased: there is nothing left to approve; reject it, or let it expire")
+            refuse_erased_person(connection, actor)
             events = _events(connection, review_id)
             _check_approval(events, kind, actor, text_of)
             recorded = any(one.kind == EXPIRED for one in events)
@@ -311,6 +317,11 @@ def _check_approval(events: Sequence[ReviewEvent], kind: str, actor: str, text_o
     since = events[events.index(edit) :] if edit is not None else events
     if kind == APPROVED and any(one.actor == actor and one.kind in (APPROVED, EDITED) for one in since):
         raise Conflict("you approved this text already: another person must, too")
+
+
+def _has_payload(connection: Connection, number: int) -> bool:
+    query = select(ledger_payload.c.number).where(ledger_payload.c.number == number)
+    return connection.execute(query).first() is not None
 
 
 def _reviews() -> Select[Any]:

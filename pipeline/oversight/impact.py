@@ -168,7 +168,7 @@ def same_question(record: AnswerRecord) -> tuple[Any, ...]:
     """What two answers have in common that asked the same of the same documents for the same person."""
     body, run = record.body, record.run
     asked = (body["question"], body["retrieval"]["as_of"], body["prompt"]["name"])
-    return (*asked, run["principal"]["id"], run["settings"]["top_k"])
+    return (*asked, run["principal"]["id"], run["settings"]["top_k"], run.get("stakes"))
 
 
 def affected_json(affected: Affected) -> Json:

@@ -117,7 +117,7 @@ class Reporter:
             found["expired_or_overdue"] += ended is None and review["deadline"] < moment
             deciders = {event["actor"] for event in review["events"] if event["kind"] in DECIDED}
             found["decided_by_the_asker"] += askers.get(review["answer_number"], "") in deciders - {""}
-            approvers = {event["actor"] for event in review["events"] if event["kind"] in ("approved", "edited")}
+            approvers = _approvers(review["events"])
             found["too_few_approvals"] += (
                 review["state"] in ("approved", "edited") and len(approvers) < review["approvals"]
             )
@@ -159,6 +159,18 @@ class Reporter:
 
     def _prove(self, answer_id: str) -> None:
         check_bundle(write_bundle(self._prover.bundle(answer_id, LOCAL_OWNER)), self._ledger.key)
+
+
+def _approvers(events: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Who approved the text that was released in the end. One whose name was erased was none of the others."""
+    found: set[str] = set()
+    for event in sorted(events, key=lambda one: int(one["leaf"])):
+        who = event["actor"] or f"erased {event['leaf']}"
+        if event["kind"] == "edited":
+            found = {who}
+        elif event["kind"] == "approved":
+            found.add(who)
+    return found
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -39,6 +39,8 @@ class Today:
         body, run = as_json(self._answering.body_of(composed)), as_json(self._answering.run_of(composed))
         if principal.role == Role.APP and body["status"] == AnswerStatus.PENDING_REVIEW:  # nobody has released it
             body |= {"answer": "", "confidence": 0.0} | {name: [] for name in DRAFT}
+        if "policy" in body:
+            body["policy"] = {name: value for name, value in body["policy"].items() if name != "held"}
         shown = {name: value for name, value in body.items() if name not in VOLATILE}
         before = {name: record.body[name] for name in shown if name in record.body}
         return {
@@ -81,6 +83,7 @@ class Today:
         cited = {citation["document_id"] for citation in record.body["citations"]}
         names = [item["document_id"] for item in before]
         now = self._pins.documents(names, composed.pinned.state, asker)
+        titles = self._pins.titles({(item["document_id"], item["revision"]) for item in before})
         held = {passage.chunk_id for passage in after}
         ranks = {chunk_id: rank for rank, (chunk_id, _) in enumerate(composed.evidence.candidates, 1)}
         lost: dict[str, list[Mapping[str, Any]]] = {}
@@ -90,7 +93,7 @@ class Today:
         found = [
             change | {"cited": document_id in cited}
             for document_id, items in lost.items()
-            for change in _lost(document_id, items, now.get(document_id), ranks)
+            for change in _lost((document_id, titles.get(document_id, document_id)), items, now.get(document_id), ranks)
         ]
         known = {item["chunk_id"] for item in before}
         new = [passage for passage in after if passage.chunk_id not in known]
@@ -107,10 +110,10 @@ class Today:
 
 
 def _lost(
-    document_id: str, items: Sequence[Mapping[str, Any]], state: DocumentState | None, ranks: Mapping[str, int]
+    document: tuple[str, str], items: Sequence[Mapping[str, Any]], state: DocumentState | None, ranks: Mapping[str, int]
 ) -> list[Json]:
-    """Why passages of a document are not in the context any more."""
-    title = state.title if state else document_id
+    """Why passages of a document (its id, and its title as it was read) are not in the context any more."""
+    document_id, title = document
     about = {"document_id": document_id, "title": title}
     if state is None or state.state != "visible":
         words = {

@@ -16,12 +16,12 @@ from erased_search import found_in
 from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Table, delete, select, text, update
 
-from kernel.errors import Conflict, IntegrityFailure, NotFound
+from kernel.errors import Conflict, IntegrityFailure, NotFound, Unavailable
 from kernel.ids import derived_id
 from kernel.notes import parse_checkpoint
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.settings import Settings
-from kernel.storage import schema
+from kernel.storage import compaction, schema
 from kernel.storage.answers import OvertakenError
 from kernel.storage.erasure import ErasureRequest
 from kernel.storage.erasure_rows import CHUNK_FLOOR
@@ -417,3 +417,16 @@ def test_a_lost_later_state_shows(made: FastWorkspace, tmp_path: Path, database_
 @pytest.fixture(autouse=True)
 def _few_threads() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def test_an_erasure_does_not_wait_for_ever_for_a_reader(made: FastWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that holds one table and reads another waits for the rewriting that waits for it."""
+    if made.database.is_sqlite:
+        pytest.skip("readers of SQLite wait for nobody")
+    monkeypatch.setattr(compaction, "LOCK_SECONDS", 0.1)
+    with made.database.read() as reader:
+        reader.execute(select(schema.answer)).all()
+        with pytest.raises(Unavailable, match="erasures resume"):
+            made.eraser.erase(ErasureRequest(documents=(document(),)), "a request", "local")
+    assert [one.done for one in made.eraser.resume()] == [True]
+    assert faults(made) == []

@@ -387,8 +387,7 @@ def test_every_fate_of_a_document_is_told(made: FastWorkspace, tmp_path: Path) -
 
 
 def title_of(made: FastWorkspace, item: dict[str, Any]) -> str:
-    found = made.pins.documents([item["document_id"]], made.snapshots.live(), LOCAL_OWNER)
-    return found[item["document_id"]].title
+    return made.pins.titles({(item["document_id"], item["revision"])})[item["document_id"]]
 
 
 def test_outranked_and_risen_passages_are_told(made: FastWorkspace, tmp_path: Path) -> None:
