@@ -22,13 +22,14 @@ from kernel import merkle
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from kernel.ids import derived_id
 from kernel.notes import parse_checkpoint
-from kernel.records import LOCAL_OWNER, Principal, Question, Role
+from kernel.records import LOCAL_OWNER, AnswerStatus, Principal, Question, Role
 from kernel.settings import Settings
 from kernel.storage.access import Withdrawals
 from kernel.storage.erasure import ErasureRequest
 from kernel.storage.erasure_rows import GONE
 from kernel.storage.impact import Of, Scope
 from kernel.storage.retention import RetentionRules
+from kernel.storage.reviews import APPROVED, EDITED, REJECTED
 from kernel.storage.schema import document
 from pipeline.oversight.backup import Target, restore
 
@@ -318,6 +319,13 @@ def doors(one: World, answer_id: str, who: Principal) -> Iterator[Any]:
             yield str(error)
 
 
+def _withheld(one: World, record: Any) -> bool:
+    """Whether a person must still let the answer out, or did not."""
+    states = {review.state for review in one.reviews() if review.answer_id == record.id}
+    waits = record.body["status"] == AnswerStatus.PENDING_REVIEW and not states & {APPROVED, EDITED}
+    return waits or (REJECTED in states and APPROVED not in states and EDITED not in states)
+
+
 def check_doors(one: World) -> None:
     """No key reads a text that waits for a person or was rejected, nor an answer of somebody else."""
     keys = [who for who in one.people if who.role == Role.APP]
@@ -328,8 +336,7 @@ def check_doors(one: World) -> None:
                 with pytest.raises(NotFound):
                     next(doors(one, record.id, who))
                 continue
-            shown = one.made.releases.record(record.id, who).body
-            if not record.erased and record.body["answer"] and not shown["answer"]:
+            if not record.erased and record.body["answer"] and _withheld(one, record):
                 drafts[record.id] = (who, record.body["answer"])
     for answer_id, (who, draft) in drafts.items():
         listed = [found.body for _, found in one.made.releases.items(who, limit=500)]
