@@ -60,7 +60,7 @@ def test_what_cannot_be_withdrawn_or_restored_is_refused_whole(database: Databas
     assert (len(stored), withdrawals.items()) == (2, [])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12, deadline=None)
 @given(
     changes=st.lists(
         st.one_of(

@@ -19,7 +19,7 @@ from kernel.storage import schema
 SWEEP = 1000
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastWorkspace]:
     """A workspace with records of every kind, shared by all tests here: each puts right what it changed."""
     folder = tmp_path_factory.mktemp("tamper")
@@ -85,6 +85,7 @@ def test_any_deleted_row_is_found(made: FastWorkspace, saboteur: Saboteur, table
         assert any(name in fault for name in expected for fault in found), (row, found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", records(), ids=name_of)
 def test_two_exchanged_rows_are_found(made: FastWorkspace, saboteur: Saboteur, table: Table) -> None:
     rows = saboteur.rows(table)
@@ -128,6 +129,7 @@ def test_a_thousand_changes_at_random_are_found(made: FastWorkspace, saboteur: S
     assert faults(made) == []
 
 
+@pytest.mark.slow
 def test_any_changed_file_is_found(made: FastWorkspace, tmp_path: Path) -> None:
     folder = made.settings.workspace_folder
     made.database.close()

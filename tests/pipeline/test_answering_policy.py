@@ -239,6 +239,7 @@ def test_records_of_before_there_were_policies_pin_an_empty_one(made: FastWorksp
     assert pinned.policy == compile_policy(pinned.policy.version)
 
 
+@pytest.mark.slow
 def test_verdicts_do_not_depend_on_the_process(made: FastWorkspace, tmp_path: Path) -> None:
     under(
         made,

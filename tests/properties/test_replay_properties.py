@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from fast_parts import scratch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +53,7 @@ def documents(store: Store) -> list[Any]:
         return list(connection.execute(select(document.c.public_id, document.c.id.label("row"))))
 
 
+@pytest.mark.slow
 @given(library, histories)
 def test_any_history_leaves_replays_identical(texts: list[list[str]], history: list[tuple[str, Any, Any]]) -> None:
     with scratch() as root:
