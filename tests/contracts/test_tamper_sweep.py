@@ -63,8 +63,6 @@ def test_any_changed_column_is_found(made: FastWorkspace, saboteur: Saboteur, co
     table = column.table
     assert isinstance(table, Table)
     rows = saboteur.rows(table)
-    if not rows:
-        pytest.skip("nothing fills this table")
     for seed in range(2):
         row = some(rows, column, seed)
         expected = named(made, table, row)
@@ -76,8 +74,6 @@ def test_any_changed_column_is_found(made: FastWorkspace, saboteur: Saboteur, co
 @pytest.mark.parametrize("table", records(), ids=name_of)
 def test_any_deleted_row_is_found(made: FastWorkspace, saboteur: Saboteur, table: Table) -> None:
     rows = saboteur.rows(table)
-    if not rows:
-        pytest.skip("nothing fills this table")
     for row in (rows[0], rows[-1], rows[len(rows) // 2]):
         expected = named(made, table, row)
         with saboteur.without(table, row):
