@@ -31,6 +31,7 @@ from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.occurrences import Occurrences
 from kernel.storage.pins import Pins
 from kernel.storage.policies import Policies
+from kernel.storage.prompts import Prompts
 from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
@@ -56,6 +57,8 @@ from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
+from pipeline.prompts.gates import Gates
+from pipeline.prompts.library import PromptLibrary
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
@@ -241,7 +244,16 @@ class Workspace:
 
     @cached_property
     def _oversight(self) -> Oversight:
-        return Oversight(self.policies, self.reviews, self._checker())
+        return Oversight(self.policies, self.reviews, self._checker(), self.prompts)
+
+    @cached_property
+    def prompts(self) -> PromptLibrary:
+        return PromptLibrary(Prompts(self.database), self._gates)
+
+    def _gates(self) -> Gates:
+        """What the policy in force asks of prompts before they go live."""
+        asked, info = self.policies.in_force().policy.prompts, self.generator.info
+        return Gates(asked.approvals, asked.tests, asked.owner, f"{info.provider}/{info.name}")
 
     def _checker(self) -> ModelChecker | None:
         """Judges answers by rules in words, where a model server is configured: with few tokens and little time."""

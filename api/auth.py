@@ -18,7 +18,13 @@ from kernel.records import Principal, Role
 
 ROLE = "x-vouch-role"
 """Where a route, and so the OpenAPI document, names the least role that it needs."""
-_REACH = {Role.APP: 0, Role.REVIEWER: 1, Role.ADMIN: 2}
+_REACH = {
+    Role.APP: {Role.APP},
+    Role.EDITOR: {Role.APP, Role.EDITOR},
+    Role.REVIEWER: {Role.APP, Role.REVIEWER},
+    Role.ADMIN: set(Role),
+}
+"""By role: the routes that it reaches, by the role that they ask for."""
 LONGEST_SECRET = 256
 
 
@@ -46,7 +52,7 @@ def authorise(request: Request, least: Role) -> Principal:
         raise Unauthenticated("Send an API key as `Authorization: Bearer vouch_…`; `vouch keys create` makes one.")
     services: Services = request.app.state.services
     principal = services.workspace.keys.authenticate(secret)
-    if _REACH[principal.role] < _REACH[least]:
+    if least not in _REACH[principal.role]:
         raise Forbidden(f"This needs a key of role {least.value}; yours has role {principal.role.value}.")
     return principal
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,8 @@ class GenerationRequest:
     messages: tuple[Message, ...]
     evidence: Evidence
     passage_ids: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the prompt asks of the model: `model`, `temperature`, `max_tokens`; what is left out is as configured."""
 
 
 class Generator(Protocol):

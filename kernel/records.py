@@ -134,11 +134,17 @@ class Relation:
 
 
 class Role(StrEnum):
-    """What an API key may do: ask; also read every answer; also administer."""
+    """What an API key may do: ask; also write prompts; also read every answer and decide; administer everything."""
 
     APP = "app"
+    EDITOR = "editor"
     REVIEWER = "reviewer"
     ADMIN = "admin"
+
+    @property
+    def oversees(self) -> bool:
+        """Whether it reads what others asked, and decides on it."""
+        return self in (Role.REVIEWER, Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +296,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a generator replied. `text` marks citations as `[c1]`; an empty text with a reason is an abstention."""
+    """What a generator replied. `text` marks citations as `[c1]`; an empty text with a reason is an abstention.
+
+    `model` is the one that replied, where that is another than the configured one.
+    """
 
     text: str
     reason: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float | None = None
+    model: ModelInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,13 +382,16 @@ class AnswerStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PromptVersion:
-    """A version of a prompt template; `sha256` is taken over its file's bytes."""
+    """A version of a prompt; `sha256` is over its file's text. `label` is the one that it was found by, or empty."""
 
     name: str
     version: int
     sha256: str
     label: str
     template: str
+    author: str = ""
+    message: str = ""
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,16 @@ from pipeline.oversight.rules import (
     refusal,
     verdict_json,
 )
-from pipeline.prompts.templates import find_prompt, render
+from pipeline.prompts.library import Asker, Chosen, PromptLibrary, shipped_prompt
+from pipeline.prompts.output import Try, generate_checked
+from pipeline.prompts.rendering import compile_prompt, render
 from retrieval.context import assemble
 from retrieval.reasons import reasons_of
 from retrieval.search import Found, Searcher, WhyNotFound
 
 T = TypeVar("T")
+OWN_WORDS = "extractive"
+"""The provider of answers that take no model."""
 OVERTAKEN_TRIES = 8
 """So many withdrawals and erasures may overtake a question before it gives up."""
 
@@ -82,6 +86,7 @@ class Oversight:
     book: PolicyBook
     reviews: Reviews
     checker: OutputChecker | None = None
+    prompts: PromptLibrary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Pinned:
     """Everything that an answer follows from: nothing else is looked up while it is made.
 
     `at` is the moment of asking, which a policy counts ages back from. `replies` are those of the model that checked
-    the answer before; None: it is asked.
+    the answer before; None: it is asked. `experiment` and `arm` are what chose the prompt, or empty.
     """
 
     question: Question
@@ -99,6 +104,8 @@ class Pinned:
     policy: Compiled
     at: str
     replies: Mapping[str, CheckReply] | None = None
+    experiment: str = ""
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,7 @@ class Composed:
     replies: Mapping[str, CheckReply] = field(default_factory=dict)
     review: ReviewNeed | None = None
     judged: tuple[Said, ...] = ()
+    tries: tuple[Try, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +233,27 @@ class Answering:
         settings = replace(self._settings, top_k=question.top_k or self._settings.top_k)
         policy = self._oversight.book.in_force() if self._oversight else compile_policy(shipped_policy())
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        return Pinned(question, self._state(question), find_prompt(question.prompt), settings, policy, at)
+        chosen = self._chosen(question)
+        state = self._state(question)
+        return Pinned(
+            question, state, chosen.version, settings, policy, at, experiment=chosen.experiment, arm=chosen.arm
+        )
+
+    def _chosen(self, question: Question) -> Chosen:
+        """The version of the prompt that this question gets. Raises NotFound, or InvalidInput for one that cannot
+        answer questions from documents alone.
+        """
+        library = self._oversight.prompts if self._oversight else None
+        if library is None:
+            return Chosen(compile_prompt(shipped_prompt()))
+        info = self._generator.info
+        asker = Asker(question.principal, question.session, f"{info.provider}/{info.name}", question.stakes)
+        chosen = library.choose(question.prompt, asker)
+        needed = [name for name, one in chosen.compiled.inputs.items() if one.required]
+        if not chosen.compiled.anatomy.grounded or needed:
+            why = f"needs the input {needed[0]!r}" if needed else "answers from its inputs alone"
+            raise InvalidInput(f"prompt {chosen.version.name} {why}: run it with `vouch prompts run`")
+        return chosen
 
     def compose(self, pinned: Pinned) -> Composed:
         """The answer that follows from what is pinned. Writes nothing; the same again gives the same again."""
@@ -241,9 +269,9 @@ class Answering:
         access = pinned.state.access_version
         evidence, within = judge_context(policy, matter, whole, self._standings, access, pinned.at)
         retrieved = time.perf_counter()
-        messages = render(pinned.prompt, question.text, evidence)
+        messages = render(compile_prompt(pinned.prompt), question.text, evidence)
         emptied = bool(whole.passages) and not evidence.passages
-        generation, failed = self._generate(question, messages, evidence, emptied)
+        generation, failed, tries = self._generate(pinned, messages, evidence, emptied)
         generated = time.perf_counter()
         checks = self._checks_under(policy)
         judge = RecordingJudge(checks.judge) if checks.judge is not None else None
@@ -270,6 +298,7 @@ class Answering:
             replies,
             review,
             tuple(judge.said) if judge else (),
+            tries,
         )
 
     def _checks_under(self, policy: Compiled) -> Checks:
@@ -308,16 +337,21 @@ class Answering:
         return replace(state, snapshot=named, last_chunk=self._snapshots.last_chunk(named))
 
     def _generate(
-        self, question: Question, messages: tuple[Message, ...], evidence: Evidence, emptied: bool
-    ) -> tuple[Generation, Grounded | None]:
+        self, pinned: Pinned, messages: tuple[Message, ...], evidence: Evidence, emptied: bool
+    ) -> tuple[Generation, Grounded | None, tuple[Try, ...]]:
         ids = tuple(passage.chunk_id for passage in evidence.passages)
         if not ids:
             reason = EMPTIED if emptied else "There is no document that you may see in this snapshot."
-            return Generation("", reason), None
+            return Generation("", reason), None, ()
+        header = compile_prompt(pinned.prompt).anatomy.header
+        request = GenerationRequest(pinned.question.text, messages, evidence, ids, header.model.options)
         try:
-            return self._generator.generate(GenerationRequest(question.text, messages, evidence, ids)), None
+            if self._generator.info.provider == OWN_WORDS:
+                return self._generator.generate(request), None, ()
+            generation, tries = generate_checked(self._generator, request, header.output)
+            return generation, None, tries
         except GenerationFailed as error:
-            return Generation("", str(error)), Grounded(AnswerStatus.FAILED, str(error), "", 0.0)
+            return Generation("", str(error)), Grounded(AnswerStatus.FAILED, str(error), "", 0.0), ()
 
     def body_of(self, composed: Composed) -> dict[str, Any]:
         """The answer as its caller sees it, but for what recording adds."""
@@ -347,8 +381,14 @@ class Answering:
                 **(helpers_json(composed.found) if composed.found else {}),
             },
             "policy": policy_json(composed),
-            "prompt": {"name": prompt.name, "version": prompt.version, "sha256": prompt.sha256, "label": prompt.label},
-            "model": asdict(self._generator.info),
+            "prompt": {
+                "name": prompt.name,
+                "version": prompt.version,
+                "sha256": prompt.sha256,
+                "label": prompt.label,
+                **({"experiment": pinned.experiment, "arm": pinned.arm} if pinned.experiment else {}),
+            },
+            "model": asdict(generation.model or self._generator.info),
             "usage": usage,
             "timings_ms": dict(composed.timings_ms),
             "created_at": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -380,6 +420,7 @@ class Answering:
             "messages": [asdict(message) for message in composed.messages],
             "reply": composed.generation.text,
             **({"reply_reason": composed.generation.reason} if composed.generation.reason else {}),
+            **({"tries": [asdict(one) for one in composed.tries]} if composed.tries else {}),
         }
 
     def _record(self, composed: Composed, begin: float, reask_of: str | None = None) -> dict[str, Any]:

@@ -50,6 +50,9 @@ SECTIONS = {
         "policies": Entry("policies", "Versions of the policy that answers are judged by.", True),
         "reviews": Entry("reviews", "Answers that wait for a person, and deciding on them.", True),
     },
+    "Prompts": {
+        "prompts": Entry("prompts", "Prompts: versions, labels, tests, releases, experiments.", True),
+    },
     "Erasing and keeping": {
         "erase": Entry("erase", "Erase documents, a person's data or answers, for good.", True),
         "erasures": Entry("erasures", "Past erasures and their certificates.", True),

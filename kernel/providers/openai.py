@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import httpx
 
@@ -57,8 +59,12 @@ class OpenAIGenerator:
 
     @property
     def info(self) -> ModelInfo:
-        """The model as asked for, and all that is sent to steer it."""
-        return ModelInfo("openai", self._model, {**self._parameters, "base_url": self._server.shown})
+        """The model as configured, and all that is sent to steer it."""
+        return self._info({})
+
+    def _info(self, options: Mapping[str, Any]) -> ModelInfo:
+        steering = {**self._parameters, **{name: options[name] for name in self._parameters if name in options}}
+        return ModelInfo("openai", options.get("model", self._model), {**steering, "base_url": self._server.shown})
 
     def close(self) -> None:
         """Closes its connections. An injected client stays open: it belongs to whoever made it."""
@@ -66,9 +72,12 @@ class OpenAIGenerator:
 
     def generate(self, request: GenerationRequest) -> Generation:
         """The whole answer. Raises GenerationFailed, with what happened, where none came by the deadline."""
-        return self._server.post(self._body(request), "text/event-stream, application/json", read_reply)
+        reply = self._server.post(self._body(request), "text/event-stream, application/json", read_reply)
+        return replace(reply, model=self._info(request.options)) if request.options else reply
 
     def _body(self, request: GenerationRequest) -> bytes:
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         stream = {"stream": True, "stream_options": {"include_usage": True}}
-        return json.dumps({"model": self._model, "messages": messages, **self._parameters, **stream}).encode()
+        asked = self._info(request.options)
+        steering = {name: asked.parameters[name] for name in self._parameters}
+        return json.dumps({"model": asked.name, "messages": messages, **steering, **stream}).encode()

@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Select, select
 
 from kernel.errors import Conflict, NotFound
 from kernel.ids import sha256
-from kernel.records import PolicyVersion, Principal, PromptVersion, Role
+from kernel.records import PolicyVersion, Principal, PromptVersion
 from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.policies import keep_policy
-from kernel.storage.rows import dumps, insert_new, now, parts, stream
+from kernel.storage.prompts import keep_prompt
+from kernel.storage.rows import dumps, parts, stream
 from kernel.storage.schema import (
     answer,
     answer_evidence,
@@ -110,7 +111,7 @@ class Answers:
         with self._database.write() as connection:
             _refuse_erased(connection, run)
             refuse_erased_person(connection, principal.id)
-            self._keep_prompt(connection, prompt)
+            keep_prompt(self._database, connection, prompt)
             if policy is not None and policy.number < 1:
                 keep_policy(self._database, connection, policy)
             row = answer_row(body, run)
@@ -210,15 +211,6 @@ class Answers:
         with self._database.read() as connection:
             return {row.chunk: dict(row._mapping) for row in connection.execute(query)}
 
-    def _keep_prompt(self, connection: Connection, prompt: PromptVersion) -> None:
-        """A template's first use is an entry of the ledger: from then on it is live."""
-        known = select(prompt_version.c.sha256).where(prompt_version.c.sha256 == prompt.sha256)
-        if connection.execute(known).first() is not None:
-            return
-        row, moment = {"sha256": prompt.sha256, "name": prompt.name, "version": prompt.version}, now()
-        insert_new(connection, prompt_version, [row | {"template": prompt.template, "created_at": moment}])
-        append(self._database, connection, "prompt.first_used", f"{prompt.name}@{prompt.version}", row, at=moment)
-
 
 def _refuse_erased(connection: Connection, run: Mapping[str, Any]) -> None:
     erased = connection.execute(select(setting.c.value).where(setting.c.name == ERASED_ACCESS)).scalar()
@@ -277,6 +269,8 @@ def answer_row(body: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any
         "model": f"{model.get('provider', '')}/{model.get('name', '')}",
         "confidence": body["confidence"],
         "reask_of": run.get("reask_of", ""),
+        "experiment": body["prompt"].get("experiment", ""),
+        "arm": body["prompt"].get("arm", ""),
         "created_at": body["created_at"],
     }
 
@@ -286,7 +280,7 @@ def answer_facts(row: Mapping[str, Any], passages: Sequence[tuple[int, int, bool
     its context, in order, and whether each was cited: so what an answer stood on can be checked after an erasure too.
     """
     kept = ("status", "snapshot", "prompt_sha256", "policy_sha256", "model", "confidence")
-    again = {"reask_of": row["reask_of"]} if row["reask_of"] else {}
+    again = {name: row[name] for name in ("reask_of", "experiment", "arm") if row[name]}
     context = sha256(dumps([list(one) for one in passages]))
     return {name: row[name] for name in kept} | again | {"context_sha256": context}
 
@@ -300,7 +294,7 @@ def _records() -> Select[Any]:
 
 
 def _readable(query: Any, principal: Principal) -> Any:
-    return query if principal.role != Role.APP else query.where(answer.c.principal == principal.id)
+    return query if principal.role.oversees else query.where(answer.c.principal == principal.id)
 
 
 def _record(row: Any) -> AnswerRecord:

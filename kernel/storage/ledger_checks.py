@@ -18,6 +18,7 @@ from kernel.storage.erasure_checks import erasure_faults
 from kernel.storage.erasure_rows import ERASED, EXPIRED, blank_path, numbers_digest
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
+from kernel.storage.prompt_checks import prompt_faults
 from kernel.storage.review_checks import policy_faults, review_faults
 from kernel.storage.rows import parts, revision_digests
 from kernel.storage.schema import (
@@ -28,7 +29,6 @@ from kernel.storage.schema import (
     document,
     erased_leaf,
     erased_revision,
-    prompt_version,
     publication,
     revision,
     revision_group,
@@ -68,7 +68,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from _access_faults(connection, by_kind)
         yield from stale_faults(connection, {leaf.number: leaf.facts for leaf in by_kind.get(WITHDRAWN, ())})
         yield from _key_faults(connection, by_kind, keys, gone)
-        yield from _prompt_faults(connection, by_kind)
+        yield from prompt_faults(connection, ledger, by_kind, gone)
         yield from policy_faults(connection, ledger, by_kind, gone)
         yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)
@@ -226,16 +226,6 @@ def _key_faults(
         wrong = leaf.number not in gone and values != made.get(key_id)
         if wrong or facts != leaf.facts or moments != (leaf.created_at, ended.get(key_id)):
             yield Fault(f"key {key_id}", "is not what its ledger entries say")
-
-
-def _prompt_faults(connection: Connection, by_kind: Mapping[str, list[Leaf]]) -> Iterator[Fault]:
-    said = {leaf.facts["sha256"]: (leaf.facts, leaf.created_at) for leaf in by_kind.get("prompt.first_used", ())}
-    rows = {row.sha256: row for row in connection.execute(select(prompt_version))}
-    for digest in sorted({*rows, *said}):
-        row = rows.get(digest)
-        values = row and ({"sha256": sha256(row.template), "name": row.name, "version": row.version}, row.created_at)
-        if row is None or values != said.get(digest):
-            yield Fault(f"prompt {digest}", "is not the one that the ledger names")
 
 
 def _revision_faults(connection: Connection) -> Iterator[Fault]:

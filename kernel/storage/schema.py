@@ -259,8 +259,75 @@ prompt_version = Table(
     Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("template", Text, nullable=False),
+    Column("author", String(40), nullable=False, server_default=text("''")),
+    Column("message", Text, nullable=False, server_default=text("''")),
     _when(),
-    comment="Every prompt template that an answer was made with, by hash.",
+    comment="Every version of a prompt that was saved, or that came with the program and was used, by hash. Immutable.",
+)
+Index("ix_prompt_version_name", prompt_version.c.name, prompt_version.c.version, unique=True)
+
+prompt_event = Table(
+    "prompt_event",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("name", String(48), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("label", String(48), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("actor", String(40), nullable=False, index=True),
+    _when(),
+    comment="Everything that was done with a prompt, by whom: its state, labels, rules and experiments follow from "
+    "these rows alone. `version` 0: with the prompt as a whole. `data` names no person; texts are payloads.",
+)
+Index("ix_prompt_event_name", prompt_event.c.name, prompt_event.c.leaf)
+
+prompt_run = Table(
+    "prompt_run",
+    metadata,
+    Column("number", ForeignKey("ledger_leaf.number"), primary_key=True, autoincrement=False),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("principal", String(40), nullable=False, index=True),
+    Column("status", String(16), nullable=False),
+    Column("prompt_sha256", String(64), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("experiment", String(40), nullable=False),
+    Column("arm", String(48), nullable=False),
+    _when(),
+    comment="Uses of prompts that answer from no documents: facts to find them by. Input and output are the payload.",
+)
+Index("ix_prompt_run_prompt_sha256", prompt_run.c.prompt_sha256, prompt_run.c.number)
+Index("ix_prompt_run_experiment", prompt_run.c.experiment, prompt_run.c.number)
+
+prompt_favourite = Table(
+    "prompt_favourite",
+    metadata,
+    Column("principal", String(40), primary_key=True),
+    Column("name", String(48), primary_key=True),
+    comment="Prompts that somebody marked for themselves.",
+)
+
+release = Table(
+    "release",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("manifest", Text, nullable=False),
+    Column("author", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    _when(),
+    comment="Sets of pinned versions (prompts, policy) that go live together. Immutable.",
+)
+
+release_move = Table(
+    "release_move",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("release", ForeignKey("release.number")),
+    Column("before", Text, nullable=False),
+    _when(),
+    comment="Every move of the pointer to the release in force; the last row is the one, none: before any release. "
+    "`before` is what the move replaced, so that it can be taken back.",
 )
 
 policy_version = Table(
@@ -331,12 +398,16 @@ answer = Table(
     Column("model", Text, nullable=False),
     Column("confidence", Float, nullable=False),
     Column("reask_of", String(40), nullable=False, server_default=text("''"), index=True),
+    Column("experiment", String(40), nullable=False, server_default=text("''")),
+    Column("arm", String(48), nullable=False, server_default=text("''")),
     _when(),
     comment="Facts of an answer, to find it by. Its text and all that it stood on is the payload of its leaf. "
-    "`principal` is empty once that was erased. `reask_of` is the answer that this one was asked again for, or empty.",
+    "`principal` is empty once that was erased. `reask_of` is the answer that this one was asked again for, or empty. "
+    "`experiment` and `arm`: what chose its prompt, or empty.",
 )
 Index("ix_answer_created_at", answer.c.created_at)
 Index("ix_answer_prompt_sha256", answer.c.prompt_sha256, answer.c.number)
+Index("ix_answer_experiment", answer.c.experiment, answer.c.number)
 
 answer_evidence = Table(
     "answer_evidence",
@@ -357,6 +428,17 @@ Index(
     answer_evidence.c.revision_id,
     answer_evidence.c.answer_number,
     answer_evidence.c.cited,
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("answer_number", ForeignKey("answer.number"), nullable=False, index=True),
+    Column("actor", String(40), nullable=False, index=True),
+    Column("score", Float, nullable=False),
+    _when(),
+    comment="What people said of answers, 0 to 1; the last word of each counts. Comments are payloads.",
 )
 
 stale = Table(

@@ -7,7 +7,7 @@ from typing import Any
 
 from graph.provenance import serialise, to_dot
 from kernel.errors import InvalidInput
-from kernel.records import Principal, Role
+from kernel.records import Principal
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.corpus import Corpus
 from kernel.storage.lineage_queries import LineageQueries
@@ -47,7 +47,7 @@ class LineageReader:
             "facts": record.run.get("facts", []),
             "context": self._context(record),
             "reask_of": record.run.get("reask_of"),
-            "reviews": [] if principal.role == Role.APP else self._queries.reviews_of(record.number),
+            "reviews": [] if not principal.role.oversees else self._queries.reviews_of(record.number),
             "erased": record.erased,
         }
 

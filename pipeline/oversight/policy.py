@@ -152,6 +152,16 @@ class Impact(Strict):
     review: ImpactReview | None = None
 
 
+class PromptGates(Strict):
+    """What a version of a prompt needs before callers get it: approvals by others than its author, green tests, an
+    owner.
+    """
+
+    approvals: Annotated[int, Field(ge=0, le=10)] = 1
+    tests: bool = True
+    owner: bool = False
+
+
 class Policy(Strict):
     """The content of a policy file."""
 
@@ -167,6 +177,7 @@ class Policy(Strict):
     output: Annotated[list[OutputRule], Field(max_length=500)] = []
     retention: Retention = Retention()
     impact: Impact = Impact()
+    prompts: PromptGates = PromptGates()
 
 
 @dataclass(frozen=True, slots=True)

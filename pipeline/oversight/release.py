@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kernel.records import AnswerStatus, Principal, Role
+from kernel.records import AnswerStatus, Principal
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.reviews import APPROVED, EDITED, EXPIRED, OPEN, POLICY, REJECTED, Review, Reviews
 from pipeline.oversight.rules import ABSTAIN, REFUSE
@@ -57,7 +57,7 @@ def open_to(record: AnswerRecord, reviews: Sequence[Review], principal: Principa
     """Whether `principal` may have the record itself, with the reply and the draft in it: reviewers and admins always;
     others where nothing of it was withheld, by a rule or by a person.
     """
-    if principal.role != Role.APP:
+    if principal.role.oversees:
         return True
     if record.erased:
         return False
@@ -107,7 +107,7 @@ def _held(body: Mapping[str, Any], review: Review | None, principal: Principal) 
     """An answer that a policy held back. One without a review, which cannot be, stays held back."""
     state = OPEN if review is None else review.state
     if review is None or state == OPEN:
-        draft = {} if principal.role != Role.APP else _NOTHING
+        draft = {} if principal.role.oversees else _NOTHING
         return {**body, **draft, "status": _PENDING, "reason": WAITS}
     if state == APPROVED:
         return {**body, **body["policy"]["held"]}

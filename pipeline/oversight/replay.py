@@ -30,7 +30,7 @@ from kernel.records import (
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.pins import Pins
 from kernel.storage.snapshots import Snapshots
-from pipeline.answering import Answering, AnsweringSettings, Composed, Oversight, Pinned
+from pipeline.answering import OWN_WORDS, Answering, AnsweringSettings, Composed, Oversight, Pinned
 from pipeline.grounding import Checks
 from pipeline.judged import RecordedJudge
 from pipeline.oversight.differences import first_difference, text_diff
@@ -43,9 +43,6 @@ VOLATILE = ("id", "timings_ms", "created_at", "ledger")
 """Members of an answer that belong to the event and not to what was answered."""
 CHECKS = ("checks", "judged")
 """Members of a run that say how its sentences were checked."""
-OWN_WORDS = "extractive"
-"""The provider of the generator that needs no model: its reply is made again and not taken from the record."""
-
 Json = dict[str, Any]
 MakeSearcher = Callable[[int, str, Helpers], Searcher]
 """A searcher that takes so many candidates of each signal, searches vectors `auto` or `exact`, and asks these."""
@@ -217,6 +214,8 @@ class Replayer:
             policy.policy,
             policy.at,
             policy.replies,
+            record.body["prompt"].get("experiment", ""),
+            record.body["prompt"].get("arm", ""),
         )
 
     def prompt(self, record: AnswerRecord) -> PromptVersion:

@@ -19,7 +19,6 @@ from kernel.records import (
     Notice,
     Passage,
     Principal,
-    Role,
     SentenceScore,
 )
 from kernel.storage.answers import AnswerRecord, Answers
@@ -153,7 +152,7 @@ class ReviewDesk:
         moment = datetime.now(UTC)
         return any(
             key.id == key_id
-            and key.role != Role.APP
+            and key.role.oversees
             and key.revoked_at is None
             and (key.expires_at is None or key.expires_at > moment)
             for key in self._keys.items()
@@ -236,7 +235,7 @@ def _notices(body: Mapping[str, Any]) -> dict[str, tuple[Notice, ...]]:
 
 
 def _check(actor: Principal) -> None:
-    if actor.role == Role.APP:
+    if not actor.role.oversees:
         raise Forbidden("reviewing needs a key of role reviewer or admin")
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from kernel.errors import NotFound
-from kernel.records import AnswerStatus, Principal, PromptVersion, Question, Role
+from kernel.records import AnswerStatus, Principal, PromptVersion, Question
 from kernel.storage.answers import AnswerRecord
 from kernel.storage.pins import DocumentState, Pins
 from pipeline.answering import Answering, Composed, Pinned
 from pipeline.oversight.differences import text_diff
 from pipeline.oversight.replay import VOLATILE, Json, Replayer, as_json, changed_members, question_of
-from pipeline.prompts.templates import sections_of
+from pipeline.prompts.anatomy import section_texts
 
 DRAFT = ("sentences", "citations", "conflicts", "notices")
 MOST_SHOWN = 3
@@ -37,7 +37,7 @@ class Today:
         record = self._replayer.record(answer_id, principal)
         composed, notes = self._answer(question_of(record), record)
         body, run = as_json(self._answering.body_of(composed)), as_json(self._answering.run_of(composed))
-        if principal.role == Role.APP and body["status"] == AnswerStatus.PENDING_REVIEW:  # nobody has released it
+        if not principal.role.oversees and body["status"] == AnswerStatus.PENDING_REVIEW:  # nobody has released it
             body |= {"answer": "", "confidence": 0.0} | {name: [] for name in DRAFT}
         if "policy" in body:
             body["policy"] = {name: value for name, value in body["policy"].items() if name != "held"}
@@ -150,7 +150,7 @@ def _prompt_changes(then: PromptVersion, now: PromptVersion) -> list[Json]:
     """Which sections of the prompt are others, with their lines."""
     if then.sha256 == now.sha256:
         return []
-    old, new = sections_of(then), sections_of(now)
+    old, new = dict(section_texts(then.template)), dict(section_texts(now.template))
     diffs = {name: text_diff(old.get(name, ""), new.get(name, "")) for name in {**old, **new}}
     sections = {name: lines for name, lines in diffs.items() if lines}
     said = f"the prompt {then.name} version {then.version} became {now.name} version {now.version}"

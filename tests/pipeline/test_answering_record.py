@@ -23,7 +23,7 @@ from kernel.records import LOCAL_OWNER, Generation, ModelInfo, Principal, Questi
 from kernel.settings import Settings
 from kernel.storage.answers import Answers
 from pipeline.answering import Answering, AnsweringSettings
-from pipeline.prompts.templates import find_prompt
+from pipeline.prompts.library import shipped_prompt
 
 LIMITS = AnsweringSettings(10, 1500, 200, 40, "auto")
 QUESTION = "How many weeks of parental leave may an employee take?"
@@ -128,7 +128,7 @@ def test_the_run_says_what_the_answer_stood_on(site: Workspace) -> None:
     assert context == [(p.chunk_id, sha256(p.text), p.start, p.end) for p in request.evidence.passages]
     assert len(context) <= 3
     assert {chunk_id for chunk_id, _ in run["candidates"]} >= {item[0] for item in context}
-    assert body["prompt"]["sha256"] == find_prompt(None).sha256
+    assert body["prompt"]["sha256"] == shipped_prompt().sha256
     assert body["model"] == {"provider": "toy", "name": "echo", "parameters": {"temperature": 0.0}}
     assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "cost": 0.5}
     assert body["status"] == "answered"

@@ -10,11 +10,24 @@ from hypothesis import strategies as st
 
 from kernel.errors import InvalidInput, NotFound
 from kernel.ids import sha256
-from kernel.records import Evidence, GraphFact, Notice, Passage
-from pipeline.prompts.templates import SECTIONS, find_prompt, load_prompt, render, shipped_prompt
+from kernel.records import Evidence, GraphFact, Message, Notice, Passage, PromptVersion
+from pipeline.prompts.anatomy import ASK, RULES, read_prompt
+from pipeline.prompts.anatomy import SECTIONS as BEFORE
+from pipeline.prompts.library import shipped_prompt
+from pipeline.prompts.rendering import compile_prompt
+from pipeline.prompts.rendering import render as render_compiled
 
-HEADER = "---\nname: toy\nversion: 2\n---\n"
+SECTIONS = (*BEFORE, ASK[0])
+HEADER = "---\nname: toy\n---\n"
 TEMPLATE = HEADER + "\n".join(f"# {name}\nAbout {name}." for name in SECTIONS)
+
+
+def toy(template: str) -> PromptVersion:
+    return PromptVersion("toy", 2, sha256(template), "", template)
+
+
+def render(prompt: PromptVersion, question: str, evidence: Evidence) -> tuple[Message, ...]:
+    return render_compiled(compile_prompt(prompt), question, evidence)
 
 
 def passage(text: str, number: int = 1, **changes: object) -> Passage:
@@ -37,9 +50,7 @@ def passage(text: str, number: int = 1, **changes: object) -> Passage:
 
 
 def test_the_shipped_prompt() -> None:
-    prompt = find_prompt(None)
-    assert prompt is shipped_prompt("grounded-answer")
-    assert find_prompt("grounded-answer@production") == prompt
+    prompt = shipped_prompt()
     assert prompt.sha256 == sha256(prompt.template)
     system, user = render(prompt, "Who?", Evidence(1, (passage("One."),)))
     assert (system.role, user.role) == ("system", "user")
@@ -53,40 +64,36 @@ def test_the_shipped_prompt() -> None:
 
 @pytest.mark.parametrize("name", ["nosuch", "../grounded-answer", "Grounded", "grounded-answer@draft", ""])
 def test_a_prompt_that_there_is_not(name: str) -> None:
-    if name:
-        with pytest.raises(NotFound):
-            find_prompt(name)
     with pytest.raises(NotFound):
         shipped_prompt(name)
 
 
 def test_a_template_without_a_section() -> None:
     with pytest.raises(InvalidInput, match="edge cases"):
-        load_prompt(TEMPLATE.replace("# edge cases\n", ""))
+        read_prompt(TEMPLATE.replace("# edge cases\n", ""))
 
 
-@pytest.mark.parametrize("text", ["", "no front matter", "---\n- a\n---\nbody", TEMPLATE.replace("version: 2\n", "")])
+@pytest.mark.parametrize("text", ["", "no front matter", "---\n- a\n---\nbody", TEMPLATE.replace("name: toy\n", "")])
 def test_front_matter_is_needed(text: str) -> None:
     with pytest.raises(InvalidInput):
-        load_prompt(text)
+        read_prompt(text)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_unknown_variable_is_refused(section: str) -> None:
-    prompt = load_prompt(TEMPLATE.replace(f"About {section}.", "{{secrets}}"))
     with pytest.raises(InvalidInput, match="secrets"):
-        render(prompt, "Who?", Evidence(1, ()))
+        compile_prompt(toy(TEMPLATE.replace(f"About {section}.", "{{secrets}}")))
 
 
-def test_variables_belong_to_the_user_message() -> None:
+@pytest.mark.parametrize("section", RULES)
+def test_variables_belong_to_the_user_message(section: str) -> None:
     """The question cannot be put among the rules."""
-    prompt = load_prompt(TEMPLATE.replace("About constraints.", "{{question}}"))
     with pytest.raises(InvalidInput, match="question"):
-        render(prompt, "Who?", Evidence(1, ()))
+        compile_prompt(toy(TEMPLATE.replace(f"About {section}.", "{{question}}")))
 
 
 def test_nothing_inside_data_is_a_template() -> None:
-    prompt = find_prompt(None)
+    prompt = shipped_prompt()
     evidence = Evidence(1, (passage("say {{question}} and {{facts}}", title="{{passages}}"),))
     user = render(prompt, "{{passages}} {{nosuch}}", evidence)[1].content
     assert "say {{question}} and {{facts}}" in user
@@ -108,7 +115,7 @@ def test_nothing_inside_data_is_a_template() -> None:
 def test_a_passage_cannot_close_its_tag(texts: list[str]) -> None:
     """Nor open another one, from its text or its title; else a reader could not tell whose words follow."""
     evidence = Evidence(1, tuple(passage(text, number, title=f"T{text}") for number, text in enumerate(texts, 1)))
-    user = render(find_prompt(None), "Who?", evidence)[1].content
+    user = render(shipped_prompt(), "Who?", evidence)[1].content
     assert len(re.findall(r"<\s*/\s*passage", user, re.IGNORECASE)) == len(texts)
     assert re.findall(r"<\s*passage[^>]*>", user, re.IGNORECASE) == [
         f'<passage id="c{number}">' for number in range(1, len(texts) + 1)
@@ -122,6 +129,6 @@ def test_headings_standing_and_facts() -> None:
         (passage("Old.", heading=("Title 1", "Scope"), notices=(notice,)), passage("New.", 2)),
         (GraphFact("bod 22 01", "revokes", "bod 19 02", "chk_2"),),
     )
-    user = render(find_prompt(None), "Who?", evidence)[1].content
+    user = render(shipped_prompt(), "Who?", evidence)[1].content
     assert "[c1] Title 1 > Scope (revoked by bod 22 01)\n" in user
     assert "- bod 22 01 revokes bod 19 02 [c2]" in user

@@ -20,6 +20,7 @@ from sqlalchemy import delete, update
 
 from api.assembly import Workspace
 from kernel.errors import Conflict, GenerationFailed, NotFound
+from kernel.ids import sha256
 from kernel.ports import GenerationRequest, Generator
 from kernel.records import LOCAL_OWNER, Generation, ModelInfo, Principal, Question, Role
 from kernel.settings import Settings
@@ -30,7 +31,7 @@ from pipeline.extractive import ExtractiveGenerator
 from pipeline.oversight.differences import first_difference, text_diff
 from pipeline.oversight.replay import Replayer
 from pipeline.oversight.today import Today
-from pipeline.prompts.templates import load_prompt, shipped_prompt
+from pipeline.prompts.library import shipped_prompt
 
 PEOPLE = (LOCAL_OWNER, Principal("key_none", Role.APP), Principal("key_hr", Role.APP, frozenset({"hr", "board"})))
 TEAMS = ("Alpha", "Beta", "Gamma", "Delta")
@@ -194,8 +195,8 @@ def rewrite(connection: Any, made: FastWorkspace, answer_id: str, change: Callab
 def test_the_prompt_is_that_of_the_store_and_not_of_the_program(made: FastWorkspace) -> None:
     """A template that this version does not bring is found by its hash; one that is lost is an error that says so."""
     old = shipped_prompt()
-    template = old.template.replace("# role\n", "# role\nYou are terse. ", 1).replace("version: 1", "version: 7")
-    prompt = load_prompt(template)
+    template = old.template.replace("# role\n", "# role\nYou are terse. ", 1)
+    prompt = replace(old, version=7, template=template, sha256=sha256(template))
     assert prompt.sha256 != old.sha256
     answering = made.answering
     pinned = answering.pin(Question("Who keeps register 1?"))

@@ -1,4 +1,4 @@
-"""The ledger, and what stands on it: access rules by version, policies, reviews, holds, erasures.
+"""The ledger, and what stands on it: access rules by version, policies, reviews, prompts, holds, erasures.
 
 Tables that change their keys are made anew: their rows are set aside, and put back in the new form. What was recorded
 before there was a ledger becomes its first entries, in the order in which it happened.
@@ -47,6 +47,12 @@ NEW = (
     "erasure",
     "erased_leaf",
     "erased_revision",
+    "prompt_event",
+    "prompt_run",
+    "prompt_favourite",
+    "release",
+    "release_move",
+    "feedback",
 )
 
 
@@ -57,8 +63,12 @@ def upgrade() -> None:
     for name in REPLACED:
         op.drop_table(name)
     op.add_column("revision", sa.Column("sha256", sa.String(length=64), nullable=False, server_default=sa.text("''")))
+    for name, kind in (("author", sa.String(length=40)), ("message", sa.Text())):
+        op.add_column("prompt_version", sa.Column(name, kind, nullable=False, server_default=sa.text("''")))
+    op.create_index("ix_prompt_version_name", "prompt_version", ["name", "version"], unique=True)
     if not database.is_sqlite:
         op.create_table_comment("revision", schema.revision.comment)
+        op.create_table_comment("prompt_version", schema.prompt_version.comment)
     for name in NEW:
         schema.metadata.tables[name].create(connection)
     if kept["revision_group"]:
