@@ -168,7 +168,8 @@ def keep_prompt(database: Database, connection: Connection, prompt: PromptVersio
     known = select(prompt_version.c.sha256).where(prompt_version.c.sha256 == prompt.sha256)
     if connection.execute(known).first() is not None:
         return
-    if _newest(connection, prompt.name) >= prompt.version:
+    mine = (prompt_version.c.name == prompt.name) & (prompt_version.c.version == prompt.version)
+    if connection.execute(select(prompt_version.c.sha256).where(mine)).first() is not None:
         raise Conflict(f"another version {prompt.version} of prompt {prompt.name} was saved meanwhile: try again")
     _store(database, connection, prompt, FIRST_USED)
 

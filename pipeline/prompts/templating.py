@@ -47,6 +47,7 @@ _ALLOWED = (
     nodes.Test,
     nodes.Keyword,
 )
+_OWN_NAMES = ("self", "super", "caller", "varargs", "kwargs")
 _TESTS = ("defined", "none", "string", "number", "boolean", "mapping", "sequence", "true", "false")
 
 
@@ -125,6 +126,8 @@ def _compiled(template: str) -> tuple[Template, frozenset[str]]:
 def _check(node: nodes.Node, loops: int) -> None:
     if not isinstance(node, _ALLOWED):
         raise TemplateSyntaxError(f"{type(node).__name__.lower()} is not part of the template language", node.lineno)
+    if isinstance(node, nodes.Name) and node.name in _OWN_NAMES:
+        raise TemplateSyntaxError(f"{node.name!r} is not a variable", node.lineno)
     if isinstance(node, nodes.Filter) and node.name not in FILTERS:
         raise TemplateSyntaxError(f"no filter {node.name!r}; there are: {', '.join(FILTERS)}", node.lineno)
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
