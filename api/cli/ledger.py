@@ -13,11 +13,14 @@ from api.cli.options import Cursor, Limit
 from api.cli.output import safe, show_fields
 from api.cli.text_files import write_text
 from api.views import Json, leaf_json
+from kernel.errors import NotFound
 from kernel.records import LOCAL_OWNER
 from pipeline.oversight.bundles import export_head, write_bundle
 
 commands = group("The signed record of everything that must be provable.")
 
+PAYLOAD_SHOWN = 1_500
+"""Characters of a payload that a terminal is shown."""
 Number = Annotated[int, typer.Argument(min=0, metavar="N", help="Number of the entry.")]
 
 
@@ -48,6 +51,9 @@ def entries(
 ) -> None:
     """List entries, oldest first."""
     after = number_cursor(cursor)
+    known = call.workspace.ledger.kinds()
+    if kind is not None and kind not in known:
+        raise NotFound(f"the ledger has no entry of kind {kind}; it has: {', '.join(known) or 'none at all'}")
     found = call.workspace.ledger.leaves(0 if after is None else after + 1, limit + 1, kind, subject)
     items, rest = page_of([leaf_json(leaf) for leaf in found], limit, "number")
     call.show_list(items, rest, ("number", "created_at", "kind", "subject"))
@@ -59,7 +65,10 @@ def show(call: Call, number: Number) -> None:
     ledger = call.workspace.ledger
     stored = ledger.payload(number)
     shown = leaf_json(ledger.leaf(number)) | {"salt": stored and stored[0].hex(), "payload": stored and stored[1]}
-    call.show(shown, lambda out: show_fields(out, shown))
+    payload = stored[1] if stored else ""
+    rest = f"… ({len(payload):,} characters in all: --json shows them)" if len(payload) > PAYLOAD_SHOWN else ""
+    brief = shown | ({"payload": payload[:PAYLOAD_SHOWN] + rest} if rest else {})
+    call.show(shown, lambda out: show_fields(out, brief))
 
 
 @command(commands, "proof")

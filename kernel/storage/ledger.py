@@ -195,6 +195,13 @@ class Ledger:
         with self._database.read() as connection:
             return [_leaf(row) for row in connection.execute(query.order_by(ledger_leaf.c.number).limit(limit))]
 
+    def kinds(self) -> list[str]:
+        """The kinds of entries that there are, by name."""
+        with self._database.read() as connection:
+            return list(
+                connection.execute(select(ledger_leaf.c.kind).distinct().order_by(ledger_leaf.c.kind)).scalars()
+            )
+
     def rows(self) -> Iterator[tuple[Leaf, bytes | None, str | None]]:
         """Every leaf with its salt and payload (None where erased), ascending, one at a time."""
         query = select(ledger_leaf, ledger_payload.c.salt, ledger_payload.c.payload).outerjoin(

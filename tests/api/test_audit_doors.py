@@ -173,6 +173,13 @@ def test_the_command_line_shows_the_ledger(site: Any, vouch: Any, tmp_path: Path
     more = json.loads(vouch("ledger", "entries", "--limit", 2, "--cursor", entries["next_cursor"], "--json").stdout)
     assert [item["number"] for item in more["items"]] == [2, 3]
     assert vouch("ledger", "show", 999).exit_code == 1
+    nonsense = vouch("ledger", "entries", "--kind", "nonsense")
+    assert nonsense.exit_code == 1
+    assert "it has: answer" in nonsense.stderr
+    number = next(
+        one["number"] for one in json.loads(vouch("ledger", "entries", "--kind", "answer", "--json").stdout)["items"]
+    )
+    assert len(vouch("ledger", "show", number).stdout) < 4_000 < len(vouch("ledger", "show", number, "--json").stdout)
 
 
 def test_heads_outside_catch_a_rewritten_ledger(site: Any, vouch: Any, tmp_path: Path) -> None:
