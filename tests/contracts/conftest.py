@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from fast_parts import empty_database
+from copies import PREPARED, Build, Built, Copies, CopyOf
+from fast_parts import FastWorkspace, empty_database
 from postgres import NoPostgres, private_cluster
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
+from kernel.settings import Settings
 from kernel.storage.answers import Answers
 from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
@@ -22,29 +26,6 @@ from kernel.storage.jobs import Jobs
 from kernel.storage.keys import Keys, Requests
 from kernel.storage.ledger import Ledger
 from kernel.storage.snapshots import Snapshots
-
-PREPARED = "prepared"
-"""The PostgreSQL database, and the workspace in it, that is copied for each test: a tenth of the cost of migrating."""
-
-
-class Copies:
-    """Copies of the prepared database on one server."""
-
-    def __init__(self, address: str, server: psycopg.Connection) -> None:
-        self._address, self._server = make_url(address), server
-
-    def url(self, name: str) -> str:
-        return self._address.set(database=name).render_as_string(hide_password=False)
-
-    @contextmanager
-    def one(self) -> Iterator[str]:
-        """The URL of a fresh copy, gone after the block."""
-        name = f"d{secrets.token_hex(8)}"
-        self._server.execute(f"CREATE DATABASE {name} TEMPLATE {PREPARED}")
-        try:
-            yield self.url(name)
-        finally:
-            self._server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -72,14 +53,58 @@ def postgres_copies(postgres_url: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def copies(request: pytest.FixtureRequest) -> Copies | None:
+    """The kind of database: None for SQLite."""
+    return None if request.param == "sqlite" else request.getfixturevalue("postgres_copies")
+
+
+@pytest.fixture
+def database_url(copies: Copies | None, tmp_path: Path) -> Iterator[str]:
     """Where a fresh database may be made."""
-    if request.param == "sqlite":
+    if copies is None:
         yield f"sqlite:///{tmp_path / 'vouch.db'}"
-        return
-    copies: Copies = request.getfixturevalue("postgres_copies")
-    with copies.one() as url:
-        yield url
+    else:
+        with copies.one() as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def all_built() -> dict[object, Built]:
+    """What `copy_of` built so far."""
+    return {}
+
+
+@pytest.fixture
+def copy_of(
+    copies: Copies | None,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    all_built: dict[object, Built],
+) -> CopyOf:
+    """Opens a workspace that a function fills: it does so once, and every test has a copy of folder and database."""
+
+    def make(build: Build, flags: dict[str, Any]) -> Built:
+        name, database = f"t{secrets.token_hex(8)}", copies and copies.make()
+        folder = tmp_path_factory.mktemp("built")
+        url = copies.url(database) if copies and database else None
+        settings = Settings.load(home=folder / "home", workspace=name, database_url=url, **flags)
+        with FastWorkspace(settings) as workspace:
+            build(workspace, folder)
+        return Built(folder, name, database)
+
+    @contextmanager
+    def copied(build: Build, **flags: Any) -> Iterator[FastWorkspace]:
+        key = (build, copies is None, *sorted(flags.items()))
+        if key not in all_built:
+            all_built[key] = make(build, flags)
+        built = all_built[key]
+        shutil.copytree(built.folder, tmp_path, dirs_exist_ok=True)
+        with copies.one(str(built.database)) if copies else nullcontext() as url:
+            settings = Settings.load(home=tmp_path / "home", workspace=built.name, database_url=url, **flags)
+            with FastWorkspace(settings) as workspace:
+                yield workspace
+
+    return copied
 
 
 @pytest.fixture
