@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 BIN := .venv/bin
 READY := $(PYTHON3) tools/bootstrap.py
 # Tests run in as many processes as there are cores, four at most: each holds a model of its own.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: setup demo test test-long test-all check format serve bench bench-retrieval bench-audit clean
 
