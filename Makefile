@@ -16,7 +16,7 @@ demo: setup       ## index real documentation found on this machine, ask, verify
 test: setup       ## the quick suite: under 3 minutes
 	@$(PYTEST) -m "not slow"
 
-test-long: setup  ## what `make test` leaves out, its properties on as many cases as there: with it, all that CI runs
+test-long: setup  ## the long tests, which `make test` leaves out and CI runs after it
 	@$(PYTEST) -m slow --timeout=900
 
 test-all: setup   ## every test, properties on 500 cases each
