@@ -2,8 +2,10 @@
 PYTHON3 ?= python3
 BIN := .venv/bin
 READY := $(PYTHON3) tools/bootstrap.py
+# Tests run in as many processes as there are cores, four at most: each holds a model of its own.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: setup demo test test-all check format serve bench bench-retrieval bench-audit clean
+.PHONY: setup demo test test-long test-all check format serve bench bench-retrieval bench-audit clean
 
 setup:            ## install what the project needs into .venv
 	@$(READY)
@@ -12,10 +14,13 @@ demo: setup       ## index real documentation found on this machine, ask, verify
 	@$(BIN)/vouch demo
 
 test: setup       ## the quick suite: under 3 minutes
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
-test-all: setup   ## every test, the long ones too
-	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest --timeout=3000
+test-long: setup  ## the long tests, which `make test` leaves out and CI runs after it
+	@$(PYTEST) -m slow --timeout=900
+
+test-all: setup   ## every test, properties on 500 cases each
+	@HYPOTHESIS_PROFILE=full $(PYTEST) --timeout=3000
 
 check: setup      ## lint, format, types, layering
 	@$(BIN)/ruff check .

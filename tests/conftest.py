@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from fake_model_server import FakeModelServer, Step
 
+from api import assembly
 from api.assembly import Workspace
-from kernel.providers.embedder import ensure_model
+from kernel.providers.embedder import OnnxEmbedder, ensure_model
 from kernel.settings import Settings
 
 LOOPBACK = ("127.", "::1", "localhost")
+ROOMY = 4 << 30
+"""How many bytes of memory must be free for temporary files, so that the tests keep theirs there."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before workers start, which inherit it: temporary files in memory, where nothing waits for a disk, and one thread
+    to a numeric library where several workers share the cores. What is set already stays.
+    """
+    shared = Path("/dev/shm")
+    if shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > ROOMY:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(shared))
+    if config.getoption("numprocesses", None):
+        for name in ("VOUCH_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,6 +55,19 @@ def models() -> Path:
     folder = Path(os.environ.get("VOUCH_MODELS") or Path(sys.prefix) / "share" / "vouch-models")
     ensure_model(folder / "all-MiniLM-L6-v2")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_model() -> Iterator[None]:
+    """A process loads the model once, not with every workspace; a fork loads it again: threads do not come along."""
+
+    @cache
+    def loaded(folder: Path, threads: int, process: int) -> OnnxEmbedder:
+        return OnnxEmbedder(folder, threads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembly, "OnnxEmbedder", lambda folder, threads: loaded(folder, threads, os.getpid()))
+        yield
 
 
 @pytest.fixture

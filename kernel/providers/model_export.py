@@ -24,9 +24,7 @@ from sentence_transformers import SentenceTransformer
 
 from kernel.errors import IntegrityFailure
 from kernel.ids import sha256
-
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-NAME = "all-MiniLM-L6-v2"
+from kernel.providers.embedder import NAME, WEIGHTS_SHA256
 
 
 class _TokenStates(torch.nn.Module):  # type: ignore[misc]

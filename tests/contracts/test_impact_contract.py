@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copies import CopyOf
 from fast_parts import FastWorkspace, InlineParser
 from rdflib import PROV, RDF, Graph, Namespace
 from sqlalchemy import delete, insert, select, update
@@ -17,7 +17,6 @@ from sqlalchemy import delete, insert, select, update
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ports import GenerationRequest
 from kernel.records import LOCAL_OWNER, Generation, Principal, Question, Role
-from kernel.settings import Settings
 from kernel.storage.access import Withdrawals
 from kernel.storage.answers import OvertakenError
 from kernel.storage.impact import Of, Scope, merged
@@ -34,22 +33,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # rdflib'
 ASKERS = (Principal("key_one", Role.APP), Principal("key_two", Role.APP))
 
 
+def build(made: FastWorkspace, folder: Path) -> None:
+    for place in ("Lisbon", "Porto"):
+        write(folder / "registers", 4, place)
+        ingest(made, folder / "registers")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "n.md").write_text("# Notes\n\nAlpha Team reads register 1 on Monday.\n")
+    ingest(made, folder / "notes")
+    for n in range(4):
+        for who in ASKERS:
+            made.answering.ask(Question(f"Who keeps register {n}?", who, as_of=2 if n == 3 else None))
+
+
 @pytest.fixture
-def made(database_url: str, tmp_path: Path) -> Iterator[FastWorkspace]:
+def made(copy_of: CopyOf) -> Iterator[FastWorkspace]:
     """Three snapshots of five documents of two sources, and answers of two people."""
-    url = None if database_url.startswith("sqlite") else database_url
-    name = f"t{secrets.token_hex(8)}"
-    settings = Settings.load(home=tmp_path / "home", workspace=name, database_url=url, chunk_tokens=48, top_k=2)
-    with FastWorkspace(settings) as workspace:
-        for place in ("Lisbon", "Porto"):
-            write(tmp_path / "registers", 4, place)
-            ingest(workspace, tmp_path / "registers")
-        (tmp_path / "notes").mkdir()
-        (tmp_path / "notes" / "n.md").write_text("# Notes\n\nAlpha Team reads register 1 on Monday.\n")
-        ingest(workspace, tmp_path / "notes")
-        for n in range(4):
-            for who in ASKERS:
-                workspace.answering.ask(Question(f"Who keeps register {n}?", who, as_of=2 if n == 3 else None))
+    with copy_of(build, chunk_tokens=48, top_k=2) as workspace:
         yield workspace
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copies import CopyOf
 from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Table, delete, select, update
 
 from kernel.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
 from kernel.ids import sha256
 from kernel.records import LOCAL_OWNER, PolicyVersion, Principal, Question, Role
-from kernel.settings import Settings
 from kernel.storage import reviews as storage
 from kernel.storage.access import Withdrawals
 from kernel.storage.database import Database
@@ -28,17 +27,16 @@ HOLD = "format: 1\nname: hold\noutput:\n  - {rule: all, always: true, then: revi
 QUESTION = "Who keeps register 0?"
 
 
+def build(made: FastWorkspace, folder: Path) -> None:
+    (folder / "folder").mkdir()
+    (folder / "folder" / "0.md").write_text("# Register 0\n\nAlpha Team keeps register 0 in Lisbon.\n")
+    made.indexer.ingest(InlineParser(), [folder / "folder"], "folder")
+
+
 @pytest.fixture
-def made(database_url: str, tmp_path: Path) -> Iterator[FastWorkspace]:
+def made(copy_of: CopyOf) -> Iterator[FastWorkspace]:
     """A workspace with one document."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "0.md").write_text("# Register 0\n\nAlpha Team keeps register 0 in Lisbon.\n")
-    url = None if database_url.startswith("sqlite") else database_url
-    name = f"t{secrets.token_hex(8)}"
-    settings = Settings.load(home=tmp_path / "home", workspace=name, database_url=url, chunk_tokens=48)
-    with FastWorkspace(settings) as workspace:
-        workspace.indexer.ingest(InlineParser(), [folder], "folder")
+    with copy_of(build, chunk_tokens=48) as workspace:
         yield workspace
 
 
@@ -394,9 +392,8 @@ COLUMNS = [
 ]
 
 
-@pytest.fixture
-def decided(made: FastWorkspace) -> FastWorkspace:
-    """A workspace with released policies and a review that was assigned, commented on and decided by two."""
+def build_decided(made: FastWorkspace, folder: Path) -> None:
+    build(made, folder)
     asker, one, two = principal(made, Role.APP), principal(made, Role.REVIEWER), principal(made, Role.REVIEWER)
     held(made, asker, approvals=1)
     _, review_id = held(made, asker, approvals=2)
@@ -404,8 +401,14 @@ def decided(made: FastWorkspace) -> FastWorkspace:
     made.review_desk.comment(review_id, "look", two)
     made.review_desk.approve(review_id, one)
     made.review_desk.approve(review_id, two)
-    assert faults(made) == []
-    return made
+
+
+@pytest.fixture
+def decided(copy_of: CopyOf) -> Iterator[FastWorkspace]:
+    """A workspace with released policies and a review that was assigned, commented on and decided by two."""
+    with copy_of(build_decided, chunk_tokens=48) as workspace:
+        assert faults(workspace) == []
+        yield workspace
 
 
 def changed(value: Any) -> Any:

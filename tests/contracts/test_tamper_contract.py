@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from copies import CopyOf
 from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Connection, Table, delete, select, update
 
 from kernel.records import Principal, Question, Role
-from kernel.settings import Settings
 from kernel.storage.schema import (
     answer,
     answer_evidence,
@@ -27,20 +26,19 @@ from kernel.storage.schema import (
 ASKER = Principal("key_asker", Role.APP)
 
 
+def build(made: FastWorkspace, folder: Path) -> None:
+    (folder / "folder").mkdir()
+    for n in range(2):
+        (folder / "folder" / f"{n}.md").write_text(f"# Register {n}\n\nAlpha Team keeps register {n} in Lisbon.\n")
+        made.indexer.ingest(InlineParser(), [folder / "folder"], "folder")
+    for question in ("Who keeps register 0?", "Where is register 1?", "Who is Alpha Team?"):
+        made.answering.ask(Question(question, ASKER))
+
+
 @pytest.fixture
-def made(database_url: str, tmp_path: Path) -> Iterator[FastWorkspace]:
+def made(copy_of: CopyOf) -> Iterator[FastWorkspace]:
     """A workspace with two snapshots of two documents and three answers."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    url = None if database_url.startswith("sqlite") else database_url
-    name = f"t{secrets.token_hex(8)}"
-    settings = Settings.load(home=tmp_path / "home", workspace=name, database_url=url, chunk_tokens=48)
-    with FastWorkspace(settings) as workspace:
-        for n in range(2):
-            (folder / f"{n}.md").write_text(f"# Register {n}\n\nAlpha Team keeps register {n} in Lisbon.\n")
-            workspace.indexer.ingest(InlineParser(), [folder], "folder")
-        for question in ("Who keeps register 0?", "Where is register 1?", "Who is Alpha Team?"):
-            workspace.answering.ask(Question(question, ASKER))
+    with copy_of(build, chunk_tokens=48) as workspace:
         yield workspace
 
 

@@ -76,9 +76,26 @@ def make(closing: ExitStack) -> Make:
 
 @contextmanager
 def lasting(least: float, most: float) -> Iterator[None]:
+    """It takes that many seconds; what a busy machine held this process up for is not counted as too long."""
+    held_up, over = [0.0], threading.Event()
+
+    def tick(seconds: float = 0.01) -> None:
+        begin = time.monotonic()
+        while not over.wait(seconds):
+            now = time.monotonic()
+            held_up[0] += max(0.0, now - begin - 2 * seconds)
+            begin = now
+
+    watch = threading.Thread(target=tick)
+    watch.start()
     start = time.monotonic()
-    yield
-    assert least <= time.monotonic() - start <= most
+    try:
+        yield
+        length = time.monotonic() - start
+    finally:
+        over.set()
+        watch.join()
+    assert least <= length <= most + held_up[0], f"{length} s, held up for {held_up[0]} s"
 
 
 def failure(generator: OpenAIGenerator) -> str:
@@ -576,8 +593,8 @@ def test_a_second_try_gets_only_what_is_left(
         reply.reset()
 
     server = serve(fails_late, hang_before_headers)
-    with lasting(0.55, 0.9):
-        assert "within 0.6 s (2 tries)" in failure(make(server.url, deadline_seconds=0.6, client=client))
+    with lasting(1.15, 1.5):
+        assert "within 1.2 s (2 tries)" in failure(make(server.url, deadline_seconds=1.2, client=client))
     assert len(server.seen) == 2
 
 
