@@ -22,6 +22,7 @@ from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
 from kernel.storage.erasure import Erasures
+from kernel.storage.feedback import Feedback
 from kernel.storage.holds import Holds
 from kernel.storage.impact import Impact
 from kernel.storage.jobs import Jobs
@@ -36,6 +37,7 @@ from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
 from kernel.storage.stale import Stale
+from kernel.storage.trials import Trials
 from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.grounding import Checks
@@ -57,6 +59,7 @@ from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
+from pipeline.prompts.experiments import Experiments
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.library import PromptLibrary
 from pipeline.recipe import recipe_of
@@ -244,11 +247,19 @@ class Workspace:
 
     @cached_property
     def _oversight(self) -> Oversight:
-        return Oversight(self.policies, self.reviews, self._checker(), self.prompts)
+        return Oversight(self.policies, self.reviews, self._checker(), self.prompts, self.experiments.saw)
 
     @cached_property
     def prompts(self) -> PromptLibrary:
         return PromptLibrary(Prompts(self.database), self._gates)
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        return Experiments(self.prompts, Trials(self.database), self._gates)
+
+    @cached_property
+    def feedback(self) -> Feedback:
+        return Feedback(self.database)
 
     def _gates(self) -> Gates:
         """What the policy in force asks of prompts before they go live."""

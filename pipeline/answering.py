@@ -81,12 +81,16 @@ class AnsweringSettings:
 
 @dataclass(frozen=True, slots=True)
 class Oversight:
-    """What answers are judged by: the policies, where reviews are opened, and what judges rules in words, if any."""
+    """What answers are judged by: the policies, where reviews are opened, and what judges rules in words, if any.
+
+    `watch` is told of the experiment that a recorded answer was made in. It never raises.
+    """
 
     book: PolicyBook
     reviews: Reviews
     checker: OutputChecker | None = None
     prompts: PromptLibrary | None = None
+    watch: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,11 @@ class Answering:
         Where a document is withdrawn while an answer stands on it, that answer is given up and the question asked anew.
         """
         begin = time.perf_counter()
-        return self._steadily(lambda: self._record(self.compose(self.pin(question)), begin, reask_of))
+        answer = self._steadily(lambda: self._record(self.compose(self.pin(question)), begin, reask_of))
+        experiment = answer["prompt"].get("experiment")
+        if experiment and self._oversight and self._oversight.watch:
+            self._oversight.watch(experiment)
+        return answer
 
     def _steadily(self, act: Callable[[], T]) -> T:
         """The result of `act`, made anew where documents were taken away meanwhile: nobody sees what is gone."""
@@ -408,6 +416,7 @@ class Answering:
             **({"judged": list(composed.judged)} if composed.judged else {}),
             "asked_at": pinned.at,
             "stakes": pinned.question.stakes,
+            **({"session": pinned.question.session} if pinned.question.session else {}),
             "matter": {"topics": sorted(composed.matter.topics), "stakes": composed.matter.stakes},
             "verdicts": [verdict_json(verdict) for verdict in composed.verdicts],
             "policy_checks": {rule: asdict(reply) for rule, reply in composed.replies.items()},

@@ -67,7 +67,7 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    for more in (fill_policies, fill_reviews, erase_some):
+    for more in (fill_policies, fill_reviews, fill_feedback, erase_some):
         more(made)
 
 
@@ -98,6 +98,14 @@ def fill_reviews(made: FastWorkspace) -> None:
     reviews.step(ids[2], "edited", "key_one", {"edited": {"answer": "Other."}, "reason": "clearer"})
     reviews.step(ids[3], "rejected", "key_one", {"reason": "wrong"})
     reviews.step(ids[4], "assigned", "key_boss", {}, assignee="key_two")
+
+
+def fill_feedback(made: FastWorkspace) -> None:
+    """What two people said of answers, one of them twice."""
+    for n, (_, record) in enumerate(made.answers.items(ASKER, limit=4)):
+        made.feedback.give(record.id, "key_one", n / 4, "so it is", ["wording"])
+        made.feedback.give(record.id, "key_two", 0.5)
+        made.feedback.give(record.id, "key_one", 1.0)
 
 
 class Saboteur:
@@ -239,6 +247,7 @@ _CALLED: dict[str, dict[str, str]] = {
     "snapshot": {"number": "snapshot"},
     "api_key": {"id": "key"},
     "prompt_version": {"sha256": "prompt"},
+    "feedback": {"leaf": "ledger entry"},
     "ledger_leaf": {"number": "ledger entry"},
     "ledger_payload": {"number": "ledger entry"},
     "answer": {"id": "answer"},

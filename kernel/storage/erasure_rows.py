@@ -17,6 +17,7 @@ from kernel.storage.schema import (
     chunk,
     document,
     entity,
+    feedback,
     idempotency,
     job,
     ledger_leaf,
@@ -187,7 +188,9 @@ def forget_reasons(connection: Connection, entries: Sequence[int]) -> None:
 
 
 def remove_payloads(connection: Connection, numbers: Sequence[int]) -> int:
-    """Delete what these entries commit to, with the salts."""
+    """Delete what these entries commit to, with the salts; feedback among them names nobody any more."""
+    for some in parts(sorted(numbers)):
+        connection.execute(update(feedback).where(feedback.c.leaf.in_(some)).values(actor=""))
     return remove(connection, ledger_payload, ledger_payload.c.number, numbers)
 
 

@@ -16,6 +16,7 @@ from kernel.storage.catalog import SOURCE_ADDED, SOURCE_MOVED
 from kernel.storage.database import Database
 from kernel.storage.erasure_checks import erasure_faults
 from kernel.storage.erasure_rows import ERASED, EXPIRED, blank_path, numbers_digest
+from kernel.storage.feedback import feedback_faults
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
 from kernel.storage.prompt_checks import prompt_faults
@@ -69,6 +70,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from stale_faults(connection, {leaf.number: leaf.facts for leaf in by_kind.get(WITHDRAWN, ())})
         yield from _key_faults(connection, by_kind, keys, gone)
         yield from prompt_faults(connection, ledger, by_kind, gone)
+        yield from feedback_faults(connection, ledger, by_kind, gone)
         yield from policy_faults(connection, ledger, by_kind, gone)
         yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, func, select
 from kernel.errors import InvalidInput
 from kernel.storage.answers import ANSWER
 from kernel.storage.database import Database
+from kernel.storage.feedback import FEEDBACK
 from kernel.storage.schema import (
     answer,
     api_key,
@@ -91,7 +92,8 @@ def _records(connection: Connection, needle: str) -> Iterator[Occurrence]:
         record = json.loads(row.payload)
         if row.kind != ANSWER:
             if count := _count(record, needle):
-                yield Occurrence(row.kind, row.subject, f"ledger entry {row.number}", count, None)
+                erase = f"--answer {row.subject}" if row.kind == FEEDBACK else None
+                yield Occurrence(row.kind, row.subject, f"ledger entry {row.number}", count, erase)
             continue
         body, run = record["body"], record["run"]
         prompt = {"messages": run.get("messages"), "reply": run.get("reply")}

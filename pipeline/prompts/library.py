@@ -35,7 +35,7 @@ from pipeline.prompts.anatomy import LARGEST, read_prompt
 from pipeline.prompts.gates import Gates, check_guarded, check_rules
 from pipeline.prompts.rendering import Compiled, compile_prompt
 from pipeline.prompts.shares import arm_of
-from pipeline.prompts.state import LIVE, PRODUCTION, ExperimentState, LibraryState, PromptState
+from pipeline.prompts.state import LIVE, PRODUCTION, STOPPED, ExperimentState, LibraryState, PromptState, ending
 
 DEFAULT = "grounded-answer"
 PROGRAM = "vouch"
@@ -158,6 +158,10 @@ class PromptLibrary:
         found = dict(known.labels)
         first = self._pointed(name, known, PRODUCTION)
         return found | ({PRODUCTION: first} if first else {})
+
+    def production(self, name: str, state: LibraryState) -> int | None:
+        """The version that is in production in a state; None where there is none."""
+        return self._pointed(name, state.of(name), PRODUCTION)
 
     def events(self, name: str) -> list[PromptEvent]:
         """The journal of a prompt, oldest first."""
@@ -343,7 +347,9 @@ class PromptLibrary:
             if known.retired or known.standing(number).retired:
                 raise Conflict(f"version {number} of prompt {name}, which was before, is retired")
             data = {"sha256": version.sha256, "before": known.labels.get(label, 0), "rollback": True}
-            return [Happening(name, number, LABELLED, label, data, {"comment": reason})]
+            back = Happening(name, number, LABELLED, label, data, {"comment": reason})
+            running = known.running if label == PRODUCTION else None
+            return [back] if running is None else [ending(running, STOPPED, "production was rolled back"), back]
 
         return self._change(name, actor, decide, (version,))
 

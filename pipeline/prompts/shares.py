@@ -13,8 +13,7 @@ def arm_of(experiment: ExperimentState, session: str | None, principal: str) -> 
     """Name and version of the arm that a session or user is in: by the hash of the experiment and of who asks, spread
     evenly over the shares. With `unit: session`, a question without a session goes by its user.
     """
-    unit = session if experiment.spec.get("unit") == "session" and session else principal
-    place = point(experiment.id, unit)
+    place = point(experiment.id, who_of(experiment.spec, session, principal))
     arms: list[Mapping[str, Any]] = list(experiment.spec["arms"])
     for arm in arms:
         place -= arm["share"]
@@ -27,3 +26,8 @@ def point(experiment: str, unit: str) -> float:
     """A number in [0, 1) that follows from an experiment and who is in it."""
     digest = hashlib.sha256(f"{experiment}\0{unit}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def who_of(spec: Mapping[str, Any], session: str | None, principal: str) -> str:
+    """Who is drawn: what all answers of one user, or of one session, have in common."""
+    return session if spec.get("unit") == "session" and session else principal

@@ -20,12 +20,14 @@ from kernel.storage.prompts import (
     SUBMITTED,
     TESTED,
     UNLABELLED,
+    Happening,
     PromptEvent,
 )
 
 PRODUCTION = "production"
 DRAFT, IN_REVIEW, LIVE = "draft", "in_review", "live"
-RUNNING = "running"
+RUNNING, ENDED, STOPPED, PROMOTED = "running", "ended", "stopped", "promoted"
+"""States of an experiment: ended by itself, stopped by a person, or promoted: an arm went to production."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,18 @@ class LibraryState:
             prompts[event.name] = _after(prompts.get(event.name, PromptState()), event)
             last = event.leaf
         return LibraryState(last, prompts)
+
+
+def ending(
+    experiment: ExperimentState,
+    state: str,
+    reason: str,
+    outcome: Mapping[str, Any] | None = None,
+    words: Mapping[str, Any] | None = None,
+) -> Happening:
+    """The row that ends an experiment. `reason` and `outcome` name nobody; what a person wrote is in `words`."""
+    data = {"id": experiment.id, "state": state, "reason": reason, "outcome": dict(outcome or {})}
+    return Happening(experiment.name, 0, EXPERIMENT, "", data, words or {})
 
 
 def _after(state: PromptState, event: PromptEvent) -> PromptState:
