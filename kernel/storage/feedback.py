@@ -83,7 +83,7 @@ def feedback_faults(
     connection: Connection, ledger: Ledger, by_kind: Mapping[str, list[Leaf]], gone: Collection[int]
 ) -> Iterator[Fault]:
     """Scores that their entries contradict, or that have none. One whose words were erased names nobody."""
-    ids: dict[int, str] = dict(connection.execute(select(answer.c.number, answer.c.id)).tuples().all())
+    ids = {row.number: row.id for row in connection.execute(select(answer.c.number, answer.c.id))}
     leaves = {leaf.number: leaf for leaf in by_kind.get(FEEDBACK, ())}
     for number, row, leaf in paired(rows_of(connection, feedback, "leaf"), leaves):
         if row is None or leaf is None:
