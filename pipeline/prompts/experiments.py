@@ -136,6 +136,8 @@ class Experiments:
             known, found = state.of(name), self._find(state, experiment_id)
             before = library.production(name, state)
             _check_promotable(found, known.running, before)
+            if before == number:
+                raise Conflict(f"version {number} is in production already: stop the experiment, and it stays there")
             check_guarded(versions[number], known, gates)
             told = f"arm {chosen['name']} was promoted"
             outcome = dict(found.outcome) | {"result": "promoted", "arm": chosen["name"]}
@@ -145,8 +147,6 @@ class Experiments:
                 Happening(name, number, LABELLED, PRODUCTION, data, {"comment": comment}),
             ]
 
-        if number == library.production(name, library.state()):
-            raise Conflict(f"version {number} is in production already: stop the experiment, and it stays there")
         keep = [versions[one] for one in (int(experiment.spec["production"]), number) if one in versions]
         library.change(name, actor.id, decide, keep)
         return self.status(experiment_id)
