@@ -370,6 +370,8 @@ class PromptInfo(Strict):
     version: int
     sha256: str
     label: str
+    experiment: Annotated[str | None, Field(description="What drew the version, if an experiment did.")] = None
+    arm: str | None = None
 
 
 class ModelDescription(Strict):

@@ -16,11 +16,13 @@ from kernel.records import (
     KeyInfo,
     Passage,
     PolicyVersion,
+    Principal,
     SnapshotInfo,
     SourceInfo,
 )
 from kernel.storage.answers import AnswerRecord
 from kernel.storage.erasure import ErasureInfo
+from kernel.storage.feedback import Opinion
 from kernel.storage.holds import HoldInfo
 from kernel.storage.impact import Of, Scope
 from kernel.storage.ledger import Leaf
@@ -187,6 +189,28 @@ def answer_summary_json(record: AnswerRecord) -> Json:
 def stale_json(body: Mapping[str, Any], marks: Sequence[Json] | None) -> Json:
     """An answer as it is read: what was recorded, and where it is stale since when, of which documents, and why."""
     return dict(body) | ({"stale": [dict(mark) for mark in marks]} if marks else {})
+
+
+def opinion_json(opinion: Opinion) -> Json:
+    """What somebody said of an answer."""
+    return {
+        "answer_id": opinion.answer_id,
+        "score": opinion.score,
+        "comment": opinion.comment,
+        "labels": list(opinion.labels),
+        "by": opinion.actor,
+        "ledger_index": opinion.leaf,
+        "created_at": opinion.created_at,
+    }
+
+
+def feedback_json(opinions: Sequence[Opinion], reader: Principal) -> Json:
+    """What was said of an answer, as a member of it: nothing where nobody did. Others' words are for who oversees."""
+    if not opinions:
+        return {}
+    shown = [opinion_json(one) for one in opinions if reader.role.oversees or one.actor == reader.id]
+    mean = sum(one.score for one in opinions) / len(opinions)
+    return {"feedback": {"mean": round(mean, 6), "count": len(opinions), "opinions": shown}}
 
 
 def impact_scope(given: Mapping[str, str | None]) -> Scope:

@@ -93,7 +93,8 @@ def shortcoming(words: Sequence[str]) -> str | None:
         missing = [name for name in names[: 1 if "|" not in plain[1] else None] if name not in command.commands]
         if missing:
             return f"no command {plain[0]} {missing[0]}"
-        found += [command.commands[name] for name in names if name in command.commands]
+        for name in names:
+            found += [one.commands[name] for one in found if name in getattr(one, "commands", {})]
     unknown = set(given) - set().union(*(options_of(one) for one in found))
     return f"{plain[0]} has no option {sorted(unknown)[0]}" if unknown else None
 

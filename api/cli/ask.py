@@ -44,6 +44,7 @@ def ask(
     prompt: Annotated[str | None, typer.Option(metavar="NAME[@LABEL]", help="Prompt to answer with.")] = None,
     top_k: TopK = None,
     stakes: StakesOption = None,
+    session: Annotated[str | None, typer.Option(help="A name that ties questions together, for experiments.")] = None,
 ) -> None:
     """Answer a question from the documents, with citations, and record the answer.
 
@@ -52,7 +53,14 @@ def ask(
     """
     workspace = call.with_model
     number = workspace.snapshots.resolve(as_of) if as_of is not None else None
-    asked = Question(readable(question), top_k=top_k, as_of=number, prompt=prompt, stakes=stakes and stakes.value)
+    asked = Question(
+        readable(question),
+        top_k=top_k,
+        as_of=number,
+        prompt=prompt,
+        session=session,
+        stakes=stakes and stakes.value,
+    )
     body = workspace.releases.made(workspace.answering.ask(asked), asked.principal)
     call.show(body, lambda out: show_answer(out, body))
     if body["status"] == "failed":

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from api.auth import Caller, GuardedRoute, guarded
+from api.auth import Caller, CarryOut, GuardedRoute, guarded
+from api.experiment_schemas import FeedbackRequest, Opinion
 from api.negotiation import best_type
 from api.paging import Cursor, Limit, decode_cursor, encode_cursor, page
 from api.schemas import Answer, AnswerSummary, Page, Replay, ReplayRequest, TodayAnswer
-from api.views import stale_json
+from api.views import feedback_json, opinion_json, stale_json
 from kernel.records import Role
 
 router = APIRouter(prefix="/v1/answers", tags=["answers"], route_class=GuardedRoute)
@@ -45,11 +46,29 @@ def list_answers(call: Caller, limit: Limit = 50, cursor: Cursor = None) -> JSON
 def get_answer(answer_id: str, call: Caller) -> JSONResponse:
     """A past answer as it was recorded; one that waits for a person, without its text until it is released.
 
-    `stale` is there where it stood on something that is withdrawn now.
+    `stale` is there where it stood on something that is withdrawn now, `feedback` where somebody gave some.
     """
     workspace = call.services.workspace
     record = workspace.releases.record(answer_id, call.principal)
-    return JSONResponse(stale_json(record.body, workspace.stale.marks([record.number]).get(record.number)))
+    body = stale_json(record.body, workspace.stale.marks([record.number]).get(record.number))
+    said = workspace.feedback.of([record.number]).get(record.number, ())
+    return JSONResponse(body | feedback_json(said, call.principal))
+
+
+@router.post(
+    "/{answer_id}/feedback",
+    response_model=Opinion,
+    **guarded(Role.APP, "give_feedback", "Say how good an answer was", 404, 409, status=201),
+)
+def give_feedback(answer_id: str, body: FeedbackRequest, call: Caller, once: CarryOut) -> JSONResponse:
+    """Records a score; the last word of each key counts. Whoever may read the answer may say it."""
+    workspace, actor = call.services.workspace, call.principal
+
+    def give() -> dict[str, Any]:
+        workspace.releases.record(answer_id, actor)
+        return opinion_json(workspace.feedback.give(answer_id, actor.id, body.value, body.comment, body.labels))
+
+    return once(body.model_dump(), give, status=201)
 
 
 @router.post(
