@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.prompts.sequential import Blocks, Comparison, wealth
+from pipeline.prompts.sequential import Blocks, Comparison, WorseBy, wealth
 
 Draw = Callable[[np.random.Generator, int], NDArray[Any]]
 ALPHA = 0.05
@@ -83,9 +83,9 @@ def trial(
     outcomes = np.where(arms, second(rng, answers), first(rng, answers)).astype(float)
     found, at = [], []
     for place, (arm, outcome) in enumerate(zip(arms.tolist(), outcomes.tolist(), strict=True), 1):
-        difference = blocks.add(arm, outcome)
-        if difference is not None:
-            found.append(difference)
+        block = blocks.add(arm, outcome)
+        if block is not None:
+            found.append(block.difference)
             at.append(place)
     return found, at
 
@@ -110,6 +110,43 @@ def measured(case: Case, runs: int, answers: int) -> dict[str, Any]:
         "answers": answers,
         "winner_named": len(found) / runs,
         "second_named": sum(second for _, second in found) / runs,
+        "median_answers": statistics.median(stops) if stops else None,
+        "answers_p90": stops[int(0.9 * (len(stops) - 1))] if stops else None,
+    }
+
+
+GUARDED = (
+    ("as good, 95 %", 0.95, 0.95),
+    ("worse by just the margin, 95 and 85 %", 0.95, 0.85),
+    ("as good, 50 %", 0.5, 0.5),
+    ("worse by just the margin, 50 and 40 %", 0.5, 0.4),
+    ("broken: 95 and 0 %", 0.95, 0.0),
+    ("broken: 80 and 10 %", 0.8, 0.1),
+    ("bad: 90 and 50 %", 0.9, 0.5),
+)
+"""Rates of production and of a canary."""
+
+
+def guarded(name: str, good: float, canary: float, runs: int, answers: int, share: float = 0.2) -> dict[str, Any]:
+    """How often, and after how many requests, a guard `worse_by: 0.1` ends a canary."""
+    stops = []
+    for seed in range(runs):
+        rng, guard = np.random.default_rng([seed, 7]), WorseBy(0.1, (1 - share, share))
+        arms = (rng.random(answers) < share).tolist()
+        outcomes = (rng.random(answers) < np.where(arms, canary, good)).tolist()
+        for place, (arm, outcome) in enumerate(zip(arms, outcomes, strict=True), 1):
+            guard.add(arm, float(outcome))
+            if guard.peak >= 1 / ALPHA:
+                stops.append(place)
+                break
+    stops.sort()
+    return {
+        "canary": name,
+        "runs": runs,
+        "answers": answers,
+        "share": share,
+        "ended": len(stops) / runs,
+        "within_50": sum(one <= 50 for one in stops) / runs,
         "median_answers": statistics.median(stops) if stops else None,
         "answers_p90": stops[int(0.9 * (len(stops) - 1))] if stops else None,
     }
@@ -151,7 +188,10 @@ def main() -> None:
     for case in CASES:
         cases.append(measured(case, asked.runs, asked.answers))
         print(json.dumps(cases[-1]), flush=True)
-    result = {"alpha": ALPHA, "cases": cases, "power": power_curve(asked.runs), "cost": cost()}
+    canaries = [guarded(*one, min(asked.runs, 400), asked.answers) for one in GUARDED]
+    for one in canaries:
+        print(json.dumps(one), flush=True)
+    result = {"alpha": ALPHA, "cases": cases, "canaries": canaries, "power": power_curve(asked.runs), "cost": cost()}
     print(json.dumps({name: result[name] for name in ("power", "cost")}))
     if asked.out:
         asked.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

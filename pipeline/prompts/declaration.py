@@ -26,11 +26,15 @@ MetricName = Literal[
 ]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 CANARY_GUARDS: Sequence[Mapping[str, Any]] = (
-    {"metric": "failed", "at_most": 0.2, "after": 5},
+    {"metric": "failed", "at_most": 0.5, "after": 3},
     {"metric": "answered", "worse_by": 0.1},
     {"metric": "supported", "worse_by": 0.1},
 )
 """What a canary is held to where nothing is declared."""
+CANARY_SHARE = 0.2
+"""How many callers a canary gets where nothing is declared. How many answers a bad version gives before it is found out
+does not depend on it; how soon that is does.
+"""
 CONTROL_NAME = "control"
 
 
@@ -149,7 +153,7 @@ def _arms(declared: Declaration, production: int | None) -> list[dict[str, Any]]
         if production is None:
             raise InvalidInput("there is no version in production to compare with: name two arms")
         if arms[0].share is None:
-            share = 0.1 if declared.kind == CANARY else 0.5
+            share = CANARY_SHARE if declared.kind == CANARY else 0.5
             arms = [arms[0].model_copy(update={"share": share})]
         arms = [Arm(version=production, name="production"), *arms]
     missing = [one for one in arms if one.share is None]

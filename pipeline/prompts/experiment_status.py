@@ -114,10 +114,10 @@ def _absolute(guard: Mapping[str, Any], name: str, tally: Tally, _: int) -> Json
 def _relative(guard: Mapping[str, Any], name: str, tally: Tally, place: int) -> Json:
     held = tally.guards[(name, place)]
     needed = len(tally.guards) / tally.alpha
-    state = BROKEN if held.peak >= needed else HOLDS if held.count else WAITING
+    state = BROKEN if held.evidence.peak >= needed else HOLDS if held.count else WAITING
     told = f"{guard['metric']} is worse than {tally.first}'s by more than {guard['worse_by']:g}"
     told = told if state == BROKEN else f"no proof that {told}"
-    told += f" (evidence {min(held.peak, LARGEST):.4g}, needed {needed:.4g})"
+    told += f" (evidence {min(held.evidence.peak, LARGEST):.4g}, needed {needed:.4g})"
     value = tally.arms[name].figure(guard["metric"])
     return {name: value for name, value in guard.items() if name != "after"} | {
         "arm": name,

@@ -37,6 +37,19 @@ LARGEST = 1e12
 """Evidence above this is told as this."""
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Outcomes of both arms that are compared with each other."""
+
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+
+    @property
+    def difference(self) -> float:
+        """The mean of the second arm less that of the first."""
+        return sum(self.second) / len(self.second) - sum(self.first) / len(self.first)
+
+
 @dataclass(slots=True)
 class Blocks:
     """Puts outcomes of two arms, as they come, into blocks of about the proportion of their shares.
@@ -55,16 +68,15 @@ class Blocks:
         first, second = (deque[float](maxlen=size * WAITING) for size in self._sizes)
         self._waiting = (first, second)
 
-    def add(self, second: bool, outcome: float) -> float | None:
-        """The difference (second less first) of the block that this outcome completes, if it does."""
+    def add(self, second: bool, outcome: float) -> Block | None:
+        """The block that this outcome completes, if it does."""
         self._waiting[second].append(outcome)
         if any(len(some) < size for some, size in zip(self._waiting, self._sizes, strict=True)):
             return None
-        before, after = (
-            sum(some.popleft() for _ in range(size)) / size
-            for some, size in zip(self._waiting, self._sizes, strict=True)
-        )
-        return after - before
+        made = [
+            tuple(some.popleft() for _ in range(size)) for some, size in zip(self._waiting, self._sizes, strict=True)
+        ]
+        return Block(*made)
 
 
 class Capital:
@@ -119,9 +131,9 @@ class Comparison:
         found = self._blocks.add(second, min(1.0, max(0.0, outcome)))
         if found is None:
             return False
-        self.differences.append(found)
+        self.differences.append(found.difference)
         for capital in (self._above, self._below):
-            capital.add(found)
+            capital.add(found.difference)
         self.evidence_peak = max(self.evidence_peak, self.evidence)
         return True
 
@@ -145,6 +157,70 @@ class Comparison:
     def interval(self, alpha: float) -> tuple[float, float]:
         """Where the difference lies: it was ever outside what this said with a probability of at most alpha."""
         return confidence_interval(self.differences, alpha)
+
+
+class Learned:
+    """What betting has made of 1 against "the second arm's mean is at least the first's less `margin`", by what the
+    blocks before taught of both means. It sees a disaster after a few blocks, where `Capital` can at most double.
+
+    The bet on a block is the ratio of likelihoods of 0-or-1 outcomes (linear between) under the means that were learned
+    and under the closest means of the hypothesis, by relative entropy. Its expectation is at most 1 under every pair of
+    means of the hypothesis: its logarithm is concave in them, 0 at the closest pair, and falls from there into the
+    hypothesis, which is convex (Turner, Ly and Grünwald, "Generic e-variables for exact sequential k-sample tests that
+    allow for optional stopping", JSPI 230, 2024).
+    """
+
+    def __init__(self, margin: float) -> None:
+        self._margin = margin
+        self._sums, self._counts = [0.5, 0.5], [1.0, 1.0]
+        self._log = 0.0
+
+    def add(self, block: Block) -> None:
+        """Bet on one more block, then learn from it."""
+        first, second = (total / count for total, count in zip(self._sums, self._counts, strict=True))
+        if second < first - self._margin:
+            null = _closest((first, second), (len(block.first), len(block.second)), self._margin)
+            for mean, other, some in zip((first, second), null, (block.first, block.second), strict=True):
+                self._log += sum(math.log(y * mean / other + (1 - y) * (1 - mean) / (1 - other)) for y in some)
+        for arm, some in enumerate((block.first, block.second)):
+            self._sums[arm] += sum(some)
+            self._counts[arm] += len(some)
+
+    @property
+    def value(self) -> float:
+        """The capital."""
+        return math.exp(min(self._log, math.log(LARGEST)))
+
+
+def _closest(means: tuple[float, float], sizes: tuple[int, int], margin: float) -> tuple[float, float]:
+    """The means of a block that lie just `margin` apart and are nearest to those given: where the slope of the relative
+    entropy, which is convex, changes its sign.
+    """
+    low, high = margin, 1.0
+    for _ in range(48):
+        first = (low + high) / 2
+        second = first - margin
+        slope = sizes[0] * (first - means[0]) / max(first * (1 - first), 1e-300)
+        slope += sizes[1] * (second - means[1]) / max(second * (1 - second), 1e-300)
+        low, high = (low, first) if slope > 0 else (first, high)
+    return high, high - margin
+
+
+class WorseBy:
+    """Evidence that the second arm is worse than the first by more than a margin: half of it by each way to bet."""
+
+    def __init__(self, margin: float, shares: tuple[float, float]) -> None:
+        self._blocks = Blocks(*shares)
+        self._capital, self._learned = Capital(-margin, below=True), Learned(margin)
+        self.peak = 1.0
+
+    def add(self, second: bool, goodness: float) -> None:
+        """Take in an outcome in [0, 1], of which more is better."""
+        block = self._blocks.add(second, min(1.0, max(0.0, goodness)))
+        if block is not None:
+            self._capital.add(block.difference)
+            self._learned.add(block)
+            self.peak = max(self.peak, (self._capital.value + self._learned.value) / 2)
 
 
 def confidence_interval(differences: Sequence[float], alpha: float) -> tuple[float, float]:

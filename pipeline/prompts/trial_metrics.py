@@ -12,7 +12,7 @@ from typing import Any
 
 from kernel.records import AnswerStatus
 from kernel.storage.trials import Score, Trial
-from pipeline.prompts.sequential import Blocks, Capital, Comparison
+from pipeline.prompts.sequential import Comparison, WorseBy
 from pipeline.prompts.shares import who_of
 
 SHARES = ("answered", "partial", "abstained", "failed")
@@ -100,18 +100,13 @@ class _Guard:
     """A declared guard against being worse than the first arm, and what betting against it has made so far."""
 
     declared: Mapping[str, Any]
-    blocks: Blocks
-    capital: Capital
+    evidence: WorseBy
     count: int = 0
-    peak: float = 1.0
 
     def add(self, second: bool, value: float) -> None:
         """Take in a value of which more is better."""
         self.count += second
-        found = self.blocks.add(second, value)
-        if found is not None:
-            self.capital.add(found)
-            self.peak = max(self.peak, self.capital.value)
+        self.evidence.add(second, value)
 
 
 class Tally:
@@ -133,7 +128,7 @@ class Tally:
         self.comparisons = {(name, metric): Comparison(pairs[name]) for name in self.others for metric in self.metrics}
         relative = [one for one in spec["guards"] if one.get("worse_by") is not None]
         self.guards = {
-            (name, place): _Guard(one, Blocks(*pairs[name]), Capital(-one["worse_by"], below=True))
+            (name, place): _Guard(one, WorseBy(one["worse_by"], pairs[name]))
             for name in self.others
             for place, one in enumerate(relative)
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.experiments import CASES, Case, chance, first_winner, trial
-from pipeline.prompts.sequential import Blocks, Capital, Comparison, confidence_interval, notable, wealth
+from bench.experiments import CASES, GUARDED, Case, chance, first_winner, guarded, trial
+from pipeline.prompts.sequential import (
+    Block,
+    Blocks,
+    Capital,
+    Comparison,
+    Learned,
+    confidence_interval,
+    notable,
+    wealth,
+)
 
 differences = st.lists(st.floats(-1, 1), min_size=1, max_size=60)
 
@@ -41,6 +51,40 @@ def test_no_bet_gains_on_average_where_there_is_no_difference(past: list[float],
         assert chance * after[1] + (1 - chance) * after[0] == pytest.approx(before.value, rel=1e-6)
 
 
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=12),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.sampled_from([0.0, 0.1, 0.3]),
+)
+def test_learned_bets_gain_nothing_where_the_second_arm_is_good_enough(
+    past: list[tuple[bool, bool, bool]], means: tuple[float, float], margin: float
+) -> None:
+    """The expectation over the eight outcomes of the next block, under any means of the hypothesis."""
+    first, second = means[0], max(means[1], means[0] - margin)
+    seen = [Block((float(a), float(b)), (float(c),)) for a, b, c in past]
+    expected = 0.0
+    for a, b, c in itertools.product((0.0, 1.0), repeat=3):
+        capital = Learned(margin)
+        for block in seen:
+            capital.add(block)
+        before = capital.value
+        capital.add(Block((a, b), (c,)))
+        chance = math.prod(mean if y else 1 - mean for y, mean in ((a, first), (b, first), (c, second)))
+        expected += chance * capital.value / before
+    assert expected <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(("name", "good", "canary"), GUARDED[:4], ids=str)
+def test_a_canary_that_is_good_enough_is_kept(name: str, good: float, canary: float) -> None:
+    assert guarded(name, good, canary, 60, 300)["ended"] < 0.15
+
+
+def test_a_broken_canary_is_found_within_fifty_requests() -> None:
+    found = guarded("broken", 0.95, 0.0, 60, 200)
+    assert found["ended"] == 1
+    assert found["within_50"] >= 0.9
+
+
 @given(differences, st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_interval_holds_zero_exactly_where_there_is_no_winner(found: list[float], alpha: float) -> None:
     low, high = confidence_interval(found, alpha)
@@ -62,7 +106,7 @@ def test_blocks_use_each_outcome_once_and_in_proportion(came: list[tuple[bool, f
     first, second = (sum(one == which for one, _ in came) for which in (False, True))
     sizes = (max(1, round((1 - share) / share)), max(1, round(share / (1 - share))))
     assert len(made) <= min(first // sizes[0], second // sizes[1])
-    assert all(-1 <= one <= 1 for one in made)
+    assert all((len(one.first), len(one.second)) == sizes and -1 <= one.difference <= 1 for one in made)
 
 
 def test_the_arms_alone_say_what_meets_in_a_block() -> None:

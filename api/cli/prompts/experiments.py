@@ -59,7 +59,7 @@ def start(
     canary: Annotated[
         int | None, typer.Option(metavar="VERSION", help="Let a version out to a few, beside production.")
     ] = None,
-    share: Annotated[float | None, typer.Option(help="The canary's share of the callers (0.1).")] = None,
+    share: Annotated[float | None, typer.Option(help="The canary's share of the callers (0.2).")] = None,
     unit: Annotated[Unit | None, typer.Option(help="Who is drawn once and for all (user).")] = None,
     metric: Annotated[
         str | None, typer.Option(metavar="METRIC[:cap=X|:within=X]", help="What decides (answered).")
