@@ -39,26 +39,6 @@ class FeedbackRequest(Strict):
         return float(self.rating == "up") if self.score is None else float(self.score)
 
 
-class Opinion(Strict):
-    """What somebody said of an answer. `by` is empty where that was erased."""
-
-    answer_id: str
-    score: float
-    comment: str
-    labels: list[str]
-    by: str
-    ledger_index: int
-    created_at: str
-
-
-class FeedbackSummary(Strict):
-    """What was said of an answer: the last word of each person. `opinions` are one's own, or all for overseers."""
-
-    mean: float
-    count: int
-    opinions: list[Opinion]
-
-
 class ExperimentRequest(Strict):
     """An experiment, or a canary, to start on a prompt. One arm alone is compared with the version in production."""
 

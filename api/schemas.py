@@ -431,6 +431,26 @@ class ReviewState(Strict):
     deadline: str
 
 
+class Opinion(Strict):
+    """What somebody said of an answer. `by` is empty where that was erased."""
+
+    answer_id: str
+    score: float
+    comment: str
+    labels: list[str]
+    by: str
+    ledger_index: int
+    created_at: str
+
+
+class FeedbackSummary(Strict):
+    """What was said of an answer: the last word of each person. `opinions` are one's own, or all for overseers."""
+
+    mean: float
+    count: int
+    opinions: list[Opinion]
+
+
 class Answer(Strict):
     """An answer with its citations and the place of its record. `review` only where there is one; `under_review` where
     something that it stood on was withdrawn and nobody has looked at it yet."""
@@ -458,6 +478,9 @@ class Answer(Strict):
     stale: Annotated[
         list[StaleMark] | None,
         Field(description="Only where the answer stood on something that is withdrawn now, and only when it is read."),
+    ] = None
+    feedback: Annotated[
+        FeedbackSummary | None, Field(description="Only where somebody gave some, and only when it is read.")
     ] = None
 
 

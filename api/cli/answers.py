@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -66,7 +67,8 @@ def feedback(
     """Say how good an answer was. Your last word counts."""
     if (score is not None) + up + down != 1:
         raise InvalidInput("give one of --score, --up and --down")
-    actor = LOCAL_OWNER if key is None else call.workspace.keys.authenticate(key)
+    secret = sys.stdin.readline().strip() if key == "-" else key
+    actor = LOCAL_OWNER if secret is None else call.workspace.keys.authenticate(secret)
     call.workspace.releases.record(answer_id, actor)
     value = float(up) if score is None else score
     made = opinion_json(call.workspace.feedback.give(answer_id, actor.id, value, comment, label or ()))

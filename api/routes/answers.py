@@ -10,10 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from api.auth import Caller, CarryOut, GuardedRoute, guarded
-from api.experiment_schemas import FeedbackRequest, Opinion
+from api.experiment_schemas import FeedbackRequest
 from api.negotiation import best_type
 from api.paging import Cursor, Limit, decode_cursor, encode_cursor, page
-from api.schemas import Answer, AnswerSummary, Page, Replay, ReplayRequest, TodayAnswer
+from api.schemas import Answer, AnswerSummary, Opinion, Page, Replay, ReplayRequest, TodayAnswer
 from api.views import feedback_json, opinion_json, stale_json
 from kernel.records import Role
 

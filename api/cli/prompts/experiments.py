@@ -15,7 +15,8 @@ from api.cli.options import Cursor, Limit
 from api.cli.output import safe, table
 from api.cli.policies import read_text
 from api.cli.prompts.group import KeyOption, actor_of, commands
-from kernel.errors import InvalidInput
+from kernel.errors import Forbidden, InvalidInput
+from kernel.records import Principal, Role
 from pipeline.prompts.anatomy import load_yaml
 from pipeline.prompts.declaration import CANARY, read_declaration
 
@@ -90,7 +91,7 @@ def start(
     declared |= {"guards": [_scaled(one, "metric") for one in guard]} if guard else {}
     if "arms" not in declared:
         raise InvalidInput("name at least one --arm, or a --canary")
-    made = call.workspace.experiments.start(name, read_declaration(declared), actor_of(call, key), comment)
+    made = call.workspace.experiments.start(name, read_declaration(declared), _admin(call, key), comment)
     call.show(made, lambda out: _show(out, made))
 
 
@@ -109,7 +110,7 @@ def stop(
     key: KeyOption = None,
 ) -> None:
     """End an experiment: everybody gets the version in production again, from the next question on."""
-    found = call.workspace.experiments.stop(experiment_id, actor_of(call, key), reason)
+    found = call.workspace.experiments.stop(experiment_id, _admin(call, key), reason)
     call.show(found, lambda out: _show(out, found))
 
 
@@ -122,8 +123,16 @@ def promote(
     key: KeyOption = None,
 ) -> None:
     """End an experiment and put production on an arm's version, in one step; the version must be approved."""
-    found = call.workspace.experiments.promote(experiment_id, actor_of(call, key), arm, comment)
+    found = call.workspace.experiments.promote(experiment_id, _admin(call, key), arm, comment)
     call.show(found, lambda out: _show(out, found))
+
+
+def _admin(call: Call, key: str | None) -> Principal:
+    """Who acts. Raises Forbidden for a key that is no admin's."""
+    actor = actor_of(call, key)
+    if actor.role != Role.ADMIN:
+        raise Forbidden(f"this needs a key of role admin; yours has role {actor.role.value}")
+    return actor
 
 
 def _from_file(path: Path) -> dict[str, Any]:
