@@ -137,6 +137,7 @@ def _start(services: Services) -> None:
         "today",
     ):
         getattr(workspace, part)
+    workspace.experiments.warm()
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):

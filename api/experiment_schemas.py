@@ -211,4 +211,7 @@ class ExperimentStatus(Experiment):
     other_metrics: list[OtherMetric]
     winner: str | None
     guards: list[GuardState]
+    drawn_as_declared: Annotated[
+        bool, Field(description="False where users or sessions are not spread as declared: then nothing here holds.")
+    ]
     events: list[ExperimentEvent]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.prompts.sequential import LARGEST, notable
+from pipeline.prompts.sequential import LARGEST, imbalance, notable
 from pipeline.prompts.state import ExperimentState
 from pipeline.prompts.trial_metrics import LOWER, METRICS, SHARES, ArmTally, Tally, percentile
 
 Json = dict[str, Any]
 WAITING, HOLDS, BROKEN = "waiting", "holds", "broken"
+UNLIKELY = 1000
+"""Evidence against the declared shares from which on something is broken: by chance in one of 1,000 experiments."""
 _DIGITS = 6
 
 
@@ -24,7 +26,13 @@ def status_of(experiment: ExperimentState, tally: Tally) -> Json:
         "other_metrics": _others(spec, tally),
         "winner": tally.decided[0] if tally.decided else None,
         "guards": list(guards_of(spec, tally)),
+        "drawn_as_declared": _imbalance(spec, tally) < UNLIKELY,
     }
+
+
+def _imbalance(spec: Mapping[str, Any], tally: Tally) -> float:
+    counts = [len(arm.units) for arm in tally.arms.values()]
+    return imbalance(counts, [float(arm["share"]) for arm in spec["arms"]])
 
 
 def figures_of(experiment: ExperimentState, tally: Tally) -> Json:

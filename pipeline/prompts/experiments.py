@@ -151,6 +151,14 @@ class Experiments:
         library.change(name, actor.id, decide, keep)
         return self.status(experiment_id)
 
+    def warm(self) -> None:
+        """Read what happened so far in those that run, so that the next answer in one waits for nothing."""
+        running = [state.running for state in self._library.state().prompts.values()]
+        with self._lock:
+            for experiment in running:
+                if experiment is not None:
+                    self._tally(experiment)
+
     def saw(self, experiment_id: str) -> None:
         """Look at an experiment after an answer in it was recorded, and end it where that is due. Never raises."""
         try:

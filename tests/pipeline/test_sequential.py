@@ -18,6 +18,7 @@ from pipeline.prompts.sequential import (
     Comparison,
     Learned,
     confidence_interval,
+    imbalance,
     notable,
     wealth,
 )
@@ -156,6 +157,23 @@ def test_the_interval_covers_the_true_difference_at_every_look() -> None:
         looks = [confidence_interval(found[:n], 0.05) for n in range(20, len(found), 20)]
         missed += any(not low <= 0.2 <= high for low, high in looks)
     assert missed <= 9
+
+
+def test_arms_that_are_not_spread_as_declared_show() -> None:
+    """By chance rarely, at any of 2,000 looks; where four in ten of an arm are lost, soon."""
+    rng = np.random.default_rng(3)
+
+    def most(lost: float, runs: int) -> list[float]:
+        found = []
+        for _ in range(runs):
+            arms = rng.random((2000, 2))
+            second = (arms[:, 0] < 0.2).cumsum()
+            first = ((arms[:, 0] >= 0.2) & (arms[:, 1] >= lost)).cumsum()
+            found.append(max(imbalance((int(a), int(b)), (0.8, 0.2)) for a, b in zip(first, second, strict=True)))
+        return found
+
+    assert max(most(0.0, 30)) < 1000
+    assert min(most(0.4, 5)) > 1000
 
 
 def test_notable_metrics_are_those_of_e_bh() -> None:

@@ -173,6 +173,8 @@ def _show(out: Console, found: Mapping[str, Any]) -> None:
         out.print(safe(_compared(one, found["declared"]["alpha"])), soft_wrap=True)
     for one in found["guards"]:
         out.print(safe(f"guard on {one['arm']} {one['state']}: {one['told']}"), soft_wrap=True)
+    if not found["drawn_as_declared"]:
+        out.print("Warning: users or sessions are not spread over the arms as declared: trust no figure", style="red")
     if found["winner"]:
         out.print(safe(f"winner: {found['winner']}"), style="green")
 
