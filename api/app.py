@@ -31,7 +31,9 @@ from api.routes import (
     ledger,
     lineage,
     policies,
+    prompt_runs,
     questions,
+    releases,
     reviews,
     snapshots,
     sources,
@@ -55,6 +57,8 @@ ROUTERS = (
     snapshots,
     entities,
     policies,
+    prompt_runs,
+    releases,
     reviews,
     ledger,
     keys,
@@ -136,6 +140,8 @@ def _start(services: Services) -> None:
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):
+        getattr(workspace, part)
+    for part in ("prompt_runner", "release_desk"):
         getattr(workspace, part)
     services.runner.start()
     services.heads.start()

@@ -31,7 +31,9 @@ from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.occurrences import Occurrences
 from kernel.storage.pins import Pins
 from kernel.storage.policies import Policies
+from kernel.storage.prompt_runs import PromptRuns
 from kernel.storage.prompts import Prompts
+from kernel.storage.releases import ReleaseStore
 from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
@@ -59,6 +61,8 @@ from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.releases import ReleaseDesk
+from pipeline.prompts.runs import PromptRunner
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
@@ -249,6 +253,15 @@ class Workspace:
     @cached_property
     def prompts(self) -> PromptLibrary:
         return PromptLibrary(Prompts(self.database), self._gates)
+
+    @cached_property
+    def prompt_runner(self) -> PromptRunner:
+        runs = PromptRuns(self.database)
+        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self._checker())
+
+    @cached_property
+    def release_desk(self) -> ReleaseDesk:
+        return ReleaseDesk(ReleaseStore(self.database), self.prompts, self.policies, lambda: self.generator.info)
 
     def _gates(self) -> Gates:
         """What the policy in force asks of prompts before they go live."""

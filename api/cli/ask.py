@@ -14,6 +14,7 @@ from rich.console import Console
 from api.assembly import Workspace
 from api.cli.answer_text import show_answer
 from api.cli.call import Call, command
+from api.cli.inputs import InputOption, InputsOption, inputs_of
 from api.cli.naming import document_named
 from api.cli.options import AsOf, StakesOption, TopK
 from api.cli.output import write_json
@@ -44,6 +45,8 @@ def ask(
     prompt: Annotated[str | None, typer.Option(metavar="NAME[@LABEL]", help="Prompt to answer with.")] = None,
     top_k: TopK = None,
     stakes: StakesOption = None,
+    given: InputOption = None,
+    inputs: InputsOption = None,
 ) -> None:
     """Answer a question from the documents, with citations, and record the answer.
 
@@ -52,7 +55,14 @@ def ask(
     """
     workspace = call.with_model
     number = workspace.snapshots.resolve(as_of) if as_of is not None else None
-    asked = Question(readable(question), top_k=top_k, as_of=number, prompt=prompt, stakes=stakes and stakes.value)
+    asked = Question(
+        readable(question),
+        top_k=top_k,
+        as_of=number,
+        prompt=prompt,
+        stakes=stakes and stakes.value,
+        inputs=inputs_of(workspace, prompt, given, inputs),
+    )
     body = workspace.releases.made(workspace.answering.ask(asked), asked.principal)
     call.show(body, lambda out: show_answer(out, body))
     if body["status"] == "failed":

@@ -26,6 +26,7 @@ from kernel.storage.erasure_rows import (
     EXPIRED,
     GONE,
     erased_documents,
+    forget_prompt_users,
     forget_reasons,
     numbers_digest,
     remains_digest,
@@ -52,6 +53,8 @@ from kernel.storage.schema import (
     erasure,
     ledger_leaf,
     ledger_payload,
+    prompt_event,
+    prompt_run,
     review_event,
     revision,
     setting,
@@ -61,7 +64,7 @@ from kernel.storage.schema import (
 from kernel.storage.stale import WITHDRAWN, stale_facts
 
 CERTIFIED = "erasure.certified"
-KEPT = ("policy.", "hold.", "prompt.", "ledger.", "backup.", "source.")
+KEPT = ("policy.", "hold.", "prompt.saved", "prompt.first_used", "release.", "ledger.", "backup.", "source.")
 """Kinds of entries whose payloads stay although they may name a person: the certificate counts them."""
 SHORTEST_NAME = 4
 _ID = re.compile(r"(?:doc|chk)_[a-z2-7]{26}")
@@ -180,6 +183,7 @@ class Erasures:
             append(self._database, connection, "key.revoked", person, {}, at=moment)
         carried = _carried(connection, plan)
         removed |= remove_people(connection, plan.principals, moment)
+        removed |= forget_prompt_users(connection, plan.entries, plan.principals)
         forget_reasons(connection, plan.entries)
         removed["ledger_payload"] = remove_payloads(connection, plan.entries)
         facts = (
@@ -434,6 +438,8 @@ def _collect(connection: Connection, plan: Plan) -> None:
         mine = (ledger_leaf.c.kind == "key.created") & (ledger_leaf.c.subject == person)
         entries |= set(connection.execute(select(ledger_leaf.c.number).where(mine)).scalars())
         entries |= set(rows_of(connection, review_event.c.leaf, review_event.c.actor, [person]))
+        entries |= set(rows_of(connection, prompt_event.c.leaf, prompt_event.c.actor, [person]))
+        entries |= set(rows_of(connection, prompt_run.c.number, prompt_run.c.principal, [person]))
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)

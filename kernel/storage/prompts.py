@@ -120,7 +120,7 @@ class Prompts:
         """
         with self._database.write() as connection:
             refuse_erased_person(connection, actor)
-            wanted = decide(lambda after: _events(connection, after))
+            wanted = decide(lambda after: read_events(connection, after))
             for version in keep:
                 keep_prompt(self._database, connection, version)
             return append_events(self._database, connection, actor, wanted)
@@ -133,7 +133,7 @@ class Prompts:
     def events(self, after: int = -1) -> list[PromptEvent]:
         """The journal in order, from after an entry on."""
         with self._database.read() as connection:
-            return _events(connection, after)
+            return read_events(connection, after)
 
     def words(self, leaf: int) -> Mapping[str, Any]:
         """What was said with a row of the journal, such as a comment or results; empty where it was erased."""
@@ -203,7 +203,8 @@ def event_record(row: Any) -> PromptEvent:
     )
 
 
-def _events(connection: Connection, after: int) -> list[PromptEvent]:
+def read_events(connection: Connection, after: int) -> list[PromptEvent]:
+    """The journal in order, from after an entry on, as a transaction sees it."""
     query = select(prompt_event).where(prompt_event.c.leaf > after).order_by(prompt_event.c.leaf)
     return [event_record(row) for row in connection.execute(query)]
 

@@ -167,6 +167,24 @@ class PromptLibrary:
         """What was said with a row of the journal."""
         return self._store.words(leaf)
 
+    def pointed(self, name: str, known: PromptState, label: str = PRODUCTION) -> int | None:
+        """The number of the version that a label is on in some state of the prompt; None where it is nowhere."""
+        return self._pointed(name, known, label)
+
+    def folded(self, read: Callable[[int], Sequence[PromptEvent]]) -> LibraryState:
+        """The state after the rows that `read` gives from an entry on: what a writing transaction sees."""
+        known = self._state
+        return known.after(read(known.last))
+
+    @property
+    def gates(self) -> Gates:
+        """What the policy in force asks of a version before callers get it."""
+        return self._gates()
+
+    def kept(self, name: str, version: PromptVersion) -> tuple[PromptVersion, ...]:
+        """What must be stored before `production` moves to a version."""
+        return self._kept(name, version, PRODUCTION)
+
     def _drawn(self, running: ExperimentState, asker: Asker) -> Chosen:
         arm, number = arm_of(running, asker.session, asker.principal.id)
         version = self._version(running.name, number)
@@ -394,8 +412,7 @@ class PromptLibrary:
         """Append to the journal what `decide` makes of the newest state; the state after it."""
 
         def newest(read: Callable[[int], Sequence[PromptEvent]]) -> Sequence[Happening]:
-            known = self._state
-            return decide(known.after(read(known.last)))
+            return decide(self.folded(read))
 
         self._store.write(actor, newest, keep)
         return self.state().of(name)
