@@ -22,6 +22,7 @@ from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
 from kernel.storage.erasure import Erasures
+from kernel.storage.favourites import Favourites
 from kernel.storage.holds import Holds
 from kernel.storage.impact import Impact
 from kernel.storage.jobs import Jobs
@@ -63,6 +64,9 @@ from pipeline.prompts.gates import Gates
 from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.releases import ReleaseDesk
 from pipeline.prompts.runs import PromptRunner
+from pipeline.prompts.search import PromptFinder
+from pipeline.prompts.uses import PromptUses, library_dependents, release_dependents
+from pipeline.prompts.vector_file import VectorFile
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
@@ -258,6 +262,16 @@ class Workspace:
     def prompt_runner(self) -> PromptRunner:
         runs = PromptRuns(self.database)
         return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self._checker())
+
+    @cached_property
+    def prompt_finder(self) -> PromptFinder:
+        vectors = VectorFile(self.settings.workspace_folder / "prompt-vectors", lambda: self.embedder)
+        return PromptFinder(self.prompts, vectors)
+
+    @cached_property
+    def prompt_uses(self) -> PromptUses:
+        dependents = [library_dependents(self.prompts), release_dependents(self.release_desk)]
+        return PromptUses(self.prompts, self.prompt_runner.stored, Favourites(self.database), dependents)
 
     @cached_property
     def release_desk(self) -> ReleaseDesk:

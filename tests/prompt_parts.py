@@ -19,6 +19,12 @@ ADMIN = Principal("key_admin", Role.ADMIN, None)
 APP = Principal("key_app", Role.APP)
 
 
+TASK_CASE = "- name: one\n  inputs: {text: long words}\n  expect:\n    - min_chars: 1"
+QUESTION_CASE = (
+    "- name: one\n  question: When?\n  context: [{title: T, text: At eleven.}]\n  expect:\n    - answers: true"
+)
+
+
 def prompt_text(
     name: str, *, task: str = "", question: str = "", header: str = "", tests: str = "", **sections: str
 ) -> str:
@@ -28,7 +34,8 @@ def prompt_text(
     known |= {"context": "{{passages}}"} if question and "context" not in sections else {}
     known |= {"question": question} if question else {"task": task or "Shorten this: {{text}}"}
     body = "\n\n".join(f"# {one}\n{text}" for one, text in known.items())
-    more = f"\n\n# tests\n```yaml\n{tests}\n```" if tests else ""
+    tests = tests or (QUESTION_CASE if question else TASK_CASE)
+    more = f"\n\n# tests\n```yaml\n{tests}\n```"
     return f"---\nname: {name}\n{header}{inputs}---\n{body}{more}\n"
 
 

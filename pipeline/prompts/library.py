@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -102,6 +102,22 @@ class PromptLibrary:
             if one.version >= getattr(found.get(one.name), "version", 0):
                 found[one.name] = one
         return [found[name] for name in sorted(found)]
+
+    def heads(self) -> dict[str, dict[int, str]]:
+        """The hashes of all versions by name and number, without their texts."""
+        found: dict[str, dict[int, str]] = {}
+        for name, number, digest in self._store.heads():
+            found.setdefault(name, {})[number] = digest
+        for name, shipped in shipped_prompts().items():
+            mine = found.setdefault(name, {})
+            if shipped.sha256 not in mine.values():
+                mine[shipped.version if shipped.version not in mine else max(mine) + 1] = shipped.sha256
+        return found
+
+    def texts(self, digests: Collection[str]) -> dict[str, str]:
+        """The texts of versions by hash."""
+        found = {one.sha256: one.template for one in shipped_prompts().values() if one.sha256 in digests}
+        return found | self._store.texts([digest for digest in digests if digest not in found])
 
     def versions(self, name: str) -> list[PromptVersion]:
         """Every version of a prompt, newest first. Raises NotFound where there is no such prompt."""
