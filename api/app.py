@@ -141,7 +141,7 @@ def _start(services: Services) -> None:
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):
         getattr(workspace, part)
-    for part in ("prompt_runner", "release_desk", "prompt_finder", "prompt_uses"):
+    for part in ("prompt_runner", "release_desk", "prompt_finder", "prompt_uses", "promoter", "improver", "playground"):
         getattr(workspace, part)
     services.runner.start()
     services.heads.start()

@@ -61,7 +61,10 @@ from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
 from pipeline.prompts.gates import Gates
+from pipeline.prompts.improve import Improver
 from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.playground import Playground
+from pipeline.prompts.promote import Promoter
 from pipeline.prompts.releases import ReleaseDesk
 from pipeline.prompts.runs import PromptRunner
 from pipeline.prompts.search import PromptFinder
@@ -272,6 +275,18 @@ class Workspace:
     def prompt_uses(self) -> PromptUses:
         dependents = [library_dependents(self.prompts), release_dependents(self.release_desk)]
         return PromptUses(self.prompts, self.prompt_runner.stored, Favourites(self.database), dependents)
+
+    @cached_property
+    def promoter(self) -> Promoter:
+        return Promoter(self.prompts, self.replayer, self.policies.stored.standings)
+
+    @cached_property
+    def improver(self) -> Improver:
+        return Improver(self.prompts, self.prompt_runner, lambda: self.generator)
+
+    @cached_property
+    def playground(self) -> Playground:
+        return Playground(self.prompts, self.answering, self.prompt_runner)
 
     @cached_property
     def release_desk(self) -> ReleaseDesk:

@@ -55,6 +55,7 @@ from kernel.storage.schema import (
     ledger_payload,
     prompt_event,
     prompt_run,
+    prompt_version,
     review_event,
     revision,
     setting,
@@ -396,7 +397,18 @@ def _scan(connection: Connection, plan: Plan) -> None:
             plan.kept[kind] = plan.kept.get(kind, 0) + 1
         elif traced:
             plan.mentioned.add(number)
+    copies = _copies(connection, plan.wanted)
+    if copies:
+        plan.kept["text of prompts"] = copies
     plan.scanned = last
+
+
+def _copies(connection: Connection, wanted: Collection[str]) -> int:
+    """Versions of prompts that say they hold text of these documents: immutable, so the certificate counts them."""
+    if not wanted:
+        return 0
+    marked = select(prompt_version.c.template).where(prompt_version.c.template.like("%doc\\_%", escape="\\"))
+    return sum(not set(_ID.findall(text)).isdisjoint(wanted) for text in connection.execute(marked).scalars())
 
 
 def _whole(names: Sequence[str]) -> re.Pattern[str] | None:

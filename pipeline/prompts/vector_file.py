@@ -6,7 +6,6 @@ The file is derived and may be deleted: what is missing, of another model or dam
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -79,6 +78,6 @@ class VectorFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(head.encode() + b"\n" + data)
-            os.replace(draft, self._path)
+            draft.replace(self._path)
         except OSError:  # a folder that cannot be written costs time, and nothing else
             draft.unlink(missing_ok=True)
