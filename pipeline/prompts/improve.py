@@ -40,10 +40,10 @@ _VERSION = re.compile(r"^version:.*\n", re.MULTILINE)
 _NOT_FOUND = "If the passages do not answer the question, write only: NOT FOUND"
 _USUAL: Mapping[bool, Mapping[str, str]] = {
     True: {
-        "role": "You answer questions for an organisation from its own documents; every statement can be traced to them.",
+        "role": "You answer questions for an organisation from its own documents; each statement can be traced there.",
         "constraints": "- Use only what the passages say. Do not add what you know from elsewhere.\n"
         "- Where passages disagree, say that they do, and cite both.",
-        "process": "1. Find the passages that bear on the question.\n2. Write the answer, each sentence from the passages.\n"
+        "process": "1. Find the passages that bear on the question.\n2. Write the answer, each sentence from them.\n"
         "3. After each sentence, cite the passages that it stands on.",
         "output format": f"Plain sentences, each followed by the numbers of its passages, like [c1]. {_NOT_FOUND}",
         "quality criteria": "Specific and short; names, numbers and dates exactly as they are written in the passages.",
@@ -58,7 +58,7 @@ _USUAL: Mapping[bool, Mapping[str, str]] = {
         "3. Compare the result with the output format, and correct it.",
         "output format": "Only the result, without an introduction and without remarks on how it was made.",
         "quality criteria": "Specific and complete; names, numbers and dates exactly as they are written in the input.",
-        "edge cases": "- If the input is empty or is not what it is said to be, say so in one sentence instead of guessing.\n"
+        "edge cases": "- If the input is empty or is not what it is said to be, say so in one sentence; do not guess.\n"
         "- If something that the result needs is missing, say what is missing.",
     },
 }

@@ -11,9 +11,9 @@ from kernel.ids import sha256
 from kernel.records import AnswerStatus, Principal, PromptVersion, Question
 from pipeline.answering import Answering, Composed
 from pipeline.oversight.differences import text_diff
+from pipeline.prompts.anatomy import read_prompt, section_texts
 from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.rendering import Compiled, compile_prompt
-from pipeline.prompts.anatomy import read_prompt, section_texts
 from pipeline.prompts.runs import PromptRunner
 
 DRAFT = "draft"

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidInput
 from kernel.records import Principal, Role
+from kernel.storage.prompts import RETIRED
 from pipeline.prompts.anatomy import ASK, SECTIONS, Anatomy, read_prompt
 from pipeline.prompts.library import PromptLibrary
-from pipeline.prompts.state import LIVE, RETIRED
+from pipeline.prompts.state import LIVE
 from pipeline.prompts.vector_file import VectorFile
 from retrieval.analysis import content_terms, terms, words
 

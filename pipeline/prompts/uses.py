@@ -58,7 +58,7 @@ class PromptUses:
         self.known(name, principal)
         numbers = self._library.heads()[name]
         uses = self._runs.uses(list(numbers.values()), principal)
-        versions = []
+        versions: list[dict[str, Any]] = []
         for number, digest in sorted(numbers.items(), reverse=True):
             mine = [one for one in uses if one.prompt_sha256 == digest]
             users = [
@@ -67,7 +67,7 @@ class PromptUses:
             ]
             counts = {"answers": sum(one.answers for one in mine), "runs": sum(one.runs for one in mine)}
             versions.append({"version": number, "sha256": digest, **counts, "users": users})
-        total = {name: sum(one[name] for one in versions) for name in ("answers", "runs")}
+        total = {kind: sum(int(one[kind]) for one in versions) for kind in ("answers", "runs")}
         return {"name": name, **total, "versions": [one for one in versions if one["answers"] + one["runs"]]}
 
     def used_by(self, name: str, principal: Principal) -> list[Dependent]:
