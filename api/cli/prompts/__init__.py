@@ -1,6 +1,6 @@
 """`vouch prompts`: the library of prompts, from a draft to what callers get, and back."""
 
-from api.cli.prompts import library, runs
+from api.cli.prompts import drafts, finding, library, runs
 from api.cli.prompts.group import commands
 
-__all__ = ["commands", "library", "runs"]
+__all__ = ["commands", "drafts", "finding", "library", "runs"]
