@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from kernel.errors import InvalidInput
 from kernel.records import Principal, Role
 from kernel.storage.prompts import RETIRED
-from pipeline.prompts.anatomy import ASK, SECTIONS, Anatomy, read_prompt
+from pipeline.prompts.anatomy import ASK, SECTIONS, section_texts
 from pipeline.prompts.library import PromptLibrary
-from pipeline.prompts.state import LIVE
+from pipeline.prompts.state import LIVE, LibraryState
 from pipeline.prompts.vector_file import VectorFile
 from retrieval.analysis import content_terms, terms, words
 
@@ -29,8 +30,9 @@ RANKS = 60
 LEAST_COSINE = 0.25
 """A prompt that shares no word with the query is shown from this similarity on."""
 LONGEST_QUERY = 400
-EMBEDDED = 1200
+EMBEDDED = 600
 """Characters of a prompt that its vector is of."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WEIGHTS = {"name": 4.0, "tags": 3.0, "description": 2.0, "kind": 1.5, "sections": 1.0}
 
 
@@ -39,38 +41,53 @@ class _Entry:
     """A version as it is searched; `public` without its sections, as applications see prompts."""
 
     name: str
-    anatomy: Anatomy
+    kind: str
+    description: str
+    tags: tuple[str, ...]
+    folder: str
+    sections: Mapping[str, str]
 
-    @property
+    @classmethod
+    def of(cls, text: str) -> _Entry:
+        """The parts of a text that was checked when it was saved: read anew here it would cost a search its time."""
+        sections = dict(section_texts(text))
+        header = yaml.load(sections.pop("front matter"), Loader=_LOADER)  # noqa: S506  the safe loader, in C
+        return cls(
+            str(header["name"]),
+            str(header.get("kind", "task")),
+            str(header.get("description") or ""),
+            tuple(map(str, header.get("tags") or ())),
+            str(header.get("folder") or ""),
+            sections,
+        )
+
+    @cached_property
     def shown(self) -> str:
         """What is embedded of it for everybody."""
-        header = self.anatomy.header
-        parts = [self.name.replace("-", " "), header.description or "", " ".join(header.tags), header.folder or ""]
+        parts = [self.name.replace("-", " "), self.description, " ".join(self.tags), self.folder]
         return ". ".join(part for part in parts if part)
 
-    @property
+    @cached_property
     def whole(self) -> str:
         """What is embedded of it for those who read prompts."""
-        sections = self.anatomy.sections
-        told = [sections.get(name, "") for name in ("role", *ASK, "output format")]
+        told = [self.sections.get(name, "") for name in ("role", *ASK, "output format")]
         return "\n".join([self.shown, *told])[:EMBEDDED]
 
     @cached_property
     def public_terms(self) -> Mapping[str, float]:
         """Weighted counts of the terms of name, tags, description and kind."""
-        header = self.anatomy.header
         fields = {
             "name": self.name.replace("-", " "),
-            "tags": " ".join(header.tags).replace("-", " "),
-            "description": header.description or "",
-            "kind": f"{header.kind} {header.folder or ''}".replace("/", " ").replace("-", " "),
+            "tags": " ".join(self.tags).replace("-", " "),
+            "description": self.description,
+            "kind": f"{self.kind} {self.folder}".replace("/", " ").replace("-", " "),
         }
         return _weighted(fields)
 
     @cached_property
     def terms(self) -> Mapping[str, float]:
         """The same with those of the sections."""
-        sections = "\n".join(self.anatomy.sections.get(name, "") for name in (*SECTIONS, *ASK))
+        sections = "\n".join(self.sections.get(name, "") for name in (*SECTIONS, *ASK))
         found = Counter(self.public_terms)
         found.update(_weighted({"sections": sections}))
         return found
@@ -128,7 +145,8 @@ class PromptFinder:
                 scores[name] += 1 / (RANKS + rank)
         places = {name: place for place, name in enumerate(worded)}
         best = sorted(scores, key=lambda name: (-round(scores[name], 12), places.get(name, len(scores)), name))[:limit]
-        return [self._hit(entries[name], seen[name], scores[name]) for name in best]
+        state = self._library.state()
+        return [self._hit(entries[name], seen[name], scores[name], state) for name in best]
 
     def _visible(self, public: bool) -> dict[str, tuple[int, str]]:
         """Number and hash of the version of each prompt that is searched."""
@@ -146,8 +164,7 @@ class PromptFinder:
         missing = {digest for _, digest in seen.values()} - known.keys()
         if missing:
             texts = self._library.texts(missing)
-            made = {digest: read_prompt(text) for digest, text in texts.items()}
-            known = known | {digest: _Entry(one.header.name, one) for digest, one in made.items()}
+            known = known | {digest: _Entry.of(text) for digest, text in texts.items()}
             self._entries = known
         return {name: known[digest] for name, (_, digest) in seen.items() if digest in known}
 
@@ -163,18 +180,18 @@ class PromptFinder:
         order = sorted(range(len(names)), key=lambda place: (-near[place], names[place]))
         return [names[place] for place in order if near[place] >= LEAST_COSINE]
 
-    def _hit(self, entry: _Entry, seen: tuple[int, str], score: float) -> Hit:
-        header, known = entry.anatomy.header, self._library.state().of(entry.name)
+    def _hit(self, entry: _Entry, seen: tuple[int, str], score: float, now: LibraryState) -> Hit:
+        known = now.of(entry.name)
         live = self._library.pointed(entry.name, known) == seen[0]
         state = known.state_of(seen[0])
         return Hit(
             entry.name,
             seen[0],
             LIVE if live and state != RETIRED else state,
-            header.kind,
-            header.description or "",
-            tuple(header.tags),
-            header.folder or "",
+            entry.kind,
+            entry.description,
+            entry.tags,
+            entry.folder,
             round(score, 6),
         )
 
