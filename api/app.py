@@ -32,7 +32,10 @@ from api.routes import (
     ledger,
     lineage,
     policies,
+    prompt_drafts,
+    prompt_runs,
     questions,
+    releases,
     reviews,
     snapshots,
     sources,
@@ -57,6 +60,9 @@ ROUTERS = (
     entities,
     policies,
     experiments,
+    prompt_drafts,
+    prompt_runs,
+    releases,
     reviews,
     ledger,
     keys,
@@ -141,6 +147,8 @@ def _start(services: Services) -> None:
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):
+        getattr(workspace, part)
+    for part in ("prompt_runner", "release_desk", "prompt_finder", "prompt_uses", "promoter", "improver", "playground"):
         getattr(workspace, part)
     services.runner.start()
     services.heads.start()

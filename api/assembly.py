@@ -22,6 +22,7 @@ from kernel.storage.catalog import Catalog
 from kernel.storage.corpus import Corpus
 from kernel.storage.database import Database
 from kernel.storage.erasure import Erasures
+from kernel.storage.favourites import Favourites
 from kernel.storage.feedback import Feedback
 from kernel.storage.holds import Holds
 from kernel.storage.impact import Impact
@@ -32,7 +33,9 @@ from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.occurrences import Occurrences
 from kernel.storage.pins import Pins
 from kernel.storage.policies import Policies
+from kernel.storage.prompt_runs import PromptRuns
 from kernel.storage.prompts import Prompts
+from kernel.storage.releases import ReleaseStore
 from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
 from kernel.storage.snapshots import Snapshots
@@ -61,7 +64,15 @@ from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
 from pipeline.prompts.experiments import Experiments
 from pipeline.prompts.gates import Gates
+from pipeline.prompts.improve import Improver
 from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.playground import Playground
+from pipeline.prompts.promote import Promoter
+from pipeline.prompts.releases import ReleaseDesk
+from pipeline.prompts.runs import PromptRunner
+from pipeline.prompts.search import PromptFinder
+from pipeline.prompts.uses import PromptUses, library_dependents, release_dependents
+from pipeline.prompts.vector_file import VectorFile
 from pipeline.recipe import recipe_of
 from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
@@ -260,6 +271,37 @@ class Workspace:
     @cached_property
     def feedback(self) -> Feedback:
         return Feedback(self.database)
+
+    @cached_property
+    def prompt_runner(self) -> PromptRunner:
+        runs = PromptRuns(self.database)
+        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self._checker())
+
+    @cached_property
+    def prompt_finder(self) -> PromptFinder:
+        vectors = VectorFile(self.settings.workspace_folder / "prompt-vectors", lambda: self.embedder)
+        return PromptFinder(self.prompts, vectors)
+
+    @cached_property
+    def prompt_uses(self) -> PromptUses:
+        dependents = [library_dependents(self.prompts), release_dependents(self.release_desk)]
+        return PromptUses(self.prompts, self.prompt_runner.stored, Favourites(self.database), dependents)
+
+    @cached_property
+    def promoter(self) -> Promoter:
+        return Promoter(self.prompts, self.replayer, self.policies.stored.standings)
+
+    @cached_property
+    def improver(self) -> Improver:
+        return Improver(self.prompts, self.prompt_runner, lambda: self.generator)
+
+    @cached_property
+    def playground(self) -> Playground:
+        return Playground(self.prompts, self.answering, self.prompt_runner)
+
+    @cached_property
+    def release_desk(self) -> ReleaseDesk:
+        return ReleaseDesk(ReleaseStore(self.database), self.prompts, self.policies, lambda: self.generator.info)
 
     def _gates(self) -> Gates:
         """What the policy in force asks of prompts before they go live."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt
 
 T = TypeVar("T")
 
@@ -54,6 +54,9 @@ class QueryRequest(Strict):
         Literal["low", "medium", "high"] | None,
         Field(description="How much hangs on the answer; the policy may hold it for more."),
     ] = None
+    inputs: Annotated[
+        dict[str, JsonValue], Field(description="Inputs that the prompt declares besides the question.")
+    ] = Field(default_factory=dict)
     stream: Annotated[StrictBool, Field(description="Not offered in this release: must be false.")] = False
 
 

@@ -27,9 +27,11 @@ from kernel.storage.holds import HoldInfo
 from kernel.storage.impact import Of, Scope
 from kernel.storage.ledger import Leaf
 from kernel.storage.occurrences import Occurrence
+from kernel.storage.releases import Release
 from kernel.storage.retention import Retention, RetentionRules
 from pipeline.answering import DocumentFate, Retrieved, helpers_json, step_json
 from pipeline.oversight.backup import BackupInfo
+from pipeline.prompts.releases import Moved
 from retrieval.reasons import meaning_of
 from retrieval.why_not import Behind, Judged
 
@@ -295,3 +297,19 @@ def _list(groups: tuple[str, ...] | None) -> list[str] | None:
 
 def _moment(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="microseconds") if moment else None
+
+
+def release_json(release: Release, in_force: int | None) -> Json:
+    """A set of pinned versions."""
+    return asdict(release) | {"manifest": dict(release.manifest), "in_force": release.number == in_force}
+
+
+def moved_json(moved: Moved) -> Json:
+    """A move to a release, or back: what it changed, and what it left."""
+    return {
+        "release": moved.move.release,
+        "index": moved.move.leaf,
+        "changed": {name: list(pair) for name, pair in moved.changed.items()},
+        "left": list(moved.left),
+        "created_at": moved.move.created_at,
+    }

@@ -163,7 +163,8 @@ LOCAL_OWNER = Principal("local", Role.ADMIN, None)
 class Question:
     """A question as asked. `as_of` names a snapshot number; None means the one that is live.
 
-    `stakes` is low, medium or high; None leaves it to the policy, which may also hold a question for more.
+    `stakes` is low, medium or high; None leaves it to the policy, which may also hold a question for more. `inputs` are
+    those that its prompt declares besides.
     """
 
     text: str
@@ -173,6 +174,7 @@ class Question:
     prompt: str | None = None
     session: str | None = None
     stakes: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --- What retrieval finds -----------------------------------------------------------------------------------------

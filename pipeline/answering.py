@@ -56,7 +56,7 @@ from pipeline.oversight.rules import (
 )
 from pipeline.prompts.library import Asker, Chosen, PromptLibrary, shipped_prompt
 from pipeline.prompts.output import Try, generate_checked
-from pipeline.prompts.rendering import compile_prompt, render
+from pipeline.prompts.rendering import compile_prompt, inputs_text, render
 from retrieval.context import assemble
 from retrieval.reasons import reasons_of
 from retrieval.search import Found, Searcher, WhyNotFound
@@ -98,7 +98,8 @@ class Pinned:
     """Everything that an answer follows from: nothing else is looked up while it is made.
 
     `at` is the moment of asking, which a policy counts ages back from. `replies` are those of the model that checked
-    the answer before; None: it is asked. `experiment` and `arm` are what chose the prompt, or empty.
+    the answer before; None: it is asked. `experiment` and `arm` are what chose the prompt, or empty. `inputs` are those
+    that the prompt declares, defaults filled in.
     """
 
     question: Question
@@ -110,6 +111,12 @@ class Pinned:
     replies: Mapping[str, CheckReply] | None = None
     experiment: str = ""
     arm: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def judged_text(self) -> str:
+        """What a policy's rules for questions read: the question, and what its caller put in besides."""
+        return "\n".join([self.question.text, *([inputs_text(self.inputs)] if self.inputs else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +246,29 @@ class Answering:
         """What an answer to `question` follows from now. Raises InvalidInput or NotFound."""
         self._guard(question)
         settings = replace(self._settings, top_k=question.top_k or self._settings.top_k)
-        policy = self._oversight.book.in_force() if self._oversight else compile_policy(shipped_policy())
         at = datetime.now(UTC).isoformat(timespec="microseconds")
-        chosen = self._chosen(question)
+        policy, chosen = self._in_force(question)
+        inputs = chosen.compiled.checked(question.inputs)
         state = self._state(question)
         return Pinned(
-            question, state, chosen.version, settings, policy, at, experiment=chosen.experiment, arm=chosen.arm
+            question, state, chosen.version, settings, policy, at, None, chosen.experiment, chosen.arm, inputs
         )
 
+    def _in_force(self, question: Question) -> tuple[Compiled, Chosen]:
+        """The policy and the prompt that this question gets, both of one moment: a release moves them together."""
+        if self._oversight is None:
+            return compile_policy(shipped_policy()), self._chosen(question)
+        policy = self._oversight.book.in_force()
+        for _ in range(OVERTAKEN_TRIES):
+            chosen, again = self._chosen(question), self._oversight.book.in_force()
+            if again.version.sha256 == policy.version.sha256:
+                break
+            policy = again
+        return policy, chosen
+
     def _chosen(self, question: Question) -> Chosen:
-        """The version of the prompt that this question gets. Raises NotFound, or InvalidInput for one that cannot
-        answer questions from documents alone.
+        """The version of the prompt that this question gets. Raises NotFound, or InvalidInput for one that answers
+        from no documents.
         """
         library = self._oversight.prompts if self._oversight else None
         if library is None:
@@ -257,18 +276,17 @@ class Answering:
         info = self._generator.info
         asker = Asker(question.principal, question.session, f"{info.provider}/{info.name}", question.stakes)
         chosen = library.choose(question.prompt, asker)
-        needed = [name for name, one in chosen.compiled.inputs.items() if one.required]
-        if not chosen.compiled.anatomy.grounded or needed:
-            why = f"needs the input {needed[0]!r}" if needed else "answers from its inputs alone"
-            raise InvalidInput(f"prompt {chosen.version.name} {why}: run it with `vouch prompts run`")
+        if not chosen.compiled.anatomy.grounded:
+            name = chosen.version.name
+            raise InvalidInput(f"prompt {name} answers from its inputs alone: run it with `vouch prompts run {name}`")
         return chosen
 
     def compose(self, pinned: Pinned) -> Composed:
         """The answer that follows from what is pinned. Writes nothing; the same again gives the same again."""
         begin = time.perf_counter()
         question, settings, policy = pinned.question, pinned.settings, pinned.policy
-        matter = matter_of(policy, question.text, question.stakes)
-        before = judge_input(policy, matter, question.text)
+        matter = matter_of(policy, pinned.judged_text, question.stakes)
+        before = judge_input(policy, matter, pinned.judged_text)
         refused = refusal(policy, before)
         if refused is not None:
             return _refused(pinned, matter, before, refused, begin)
@@ -277,7 +295,7 @@ class Answering:
         access = pinned.state.access_version
         evidence, within = judge_context(policy, matter, whole, self._standings, access, pinned.at)
         retrieved = time.perf_counter()
-        messages = render(compile_prompt(pinned.prompt), question.text, evidence)
+        messages = render(compile_prompt(pinned.prompt), question.text, evidence, pinned.inputs)
         emptied = bool(whole.passages) and not evidence.passages
         generation, failed, tries = self._generate(pinned, messages, evidence, emptied)
         generated = time.perf_counter()
@@ -417,6 +435,7 @@ class Answering:
             "asked_at": pinned.at,
             "stakes": pinned.question.stakes,
             **({"session": pinned.question.session} if pinned.question.session else {}),
+            **({"inputs": dict(pinned.inputs)} if pinned.inputs else {}),
             "matter": {"topics": sorted(composed.matter.topics), "stakes": composed.matter.stakes},
             "verdicts": [verdict_json(verdict) for verdict in composed.verdicts],
             "policy_checks": {rule: asdict(reply) for rule, reply in composed.replies.items()},

@@ -13,6 +13,7 @@ import pysqlite3
 from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Column, Connection, Engine, Row, Table, and_, create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
+from tamper_prompts import fill_prompts
 
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage import schema
@@ -27,6 +28,7 @@ FAR = 1_000_003
 
 NOT_RECORDS = {
     "job": "a queue of work that changes as it is done; what a job did is an entry of its own",
+    "prompt_favourite": "what people marked for themselves; nothing follows from it",
     "idempotency": "replies kept for a request that is sent again; no proof, report or lineage reads them",
 }
 """Tables that record nothing, and why."""
@@ -67,7 +69,7 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    for more in (fill_policies, fill_reviews, fill_feedback, erase_some):
+    for more in (fill_policies, fill_reviews, fill_feedback, fill_prompts, erase_some):
         more(made)
 
 
@@ -251,6 +253,10 @@ _CALLED: dict[str, dict[str, str]] = {
     "ledger_leaf": {"number": "ledger entry"},
     "ledger_payload": {"number": "ledger entry"},
     "answer": {"id": "answer"},
+    "prompt_event": {"leaf": "ledger entry", "name": "prompt"},
+    "prompt_run": {"id": "run"},
+    "release": {"number": "release"},
+    "release_move": {"leaf": "ledger entry"},
     "policy_version": {"number": "policy", "sha256": "policy"},
     "policy_release": {"leaf": "ledger entry"},
     "review": {"id": "review"},

@@ -52,6 +52,7 @@ SECTIONS = {
     },
     "Prompts": {
         "prompts": Entry("prompts", "Prompts: versions, labels, tests, releases, experiments.", True),
+        "releases": Entry("releases", "Sets of prompts and policy that go live together, and back.", True),
     },
     "Erasing and keeping": {
         "erase": Entry("erase", "Erase documents, a person's data or answers, for good.", True),

@@ -14,6 +14,7 @@ from rich.console import Console
 from api.assembly import Workspace
 from api.cli.answer_text import show_answer
 from api.cli.call import Call, command
+from api.cli.inputs import InputOption, InputsOption, inputs_of
 from api.cli.naming import document_named
 from api.cli.options import AsOf, StakesOption, TopK
 from api.cli.output import write_json
@@ -45,6 +46,8 @@ def ask(
     top_k: TopK = None,
     stakes: StakesOption = None,
     session: Annotated[str | None, typer.Option(help="A name that ties questions together, for experiments.")] = None,
+    given: InputOption = None,
+    inputs: InputsOption = None,
 ) -> None:
     """Answer a question from the documents, with citations, and record the answer.
 
@@ -60,6 +63,7 @@ def ask(
         prompt=prompt,
         session=session,
         stakes=stakes and stakes.value,
+        inputs=inputs_of(workspace, prompt, given, inputs),
     )
     body = workspace.releases.made(workspace.answering.ask(asked), asked.principal)
     call.show(body, lambda out: show_answer(out, body))

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from api.auth import Call, Caller, CarryOut, GuardedRoute, guarded
+from api.prompt_run_schemas import storable_inputs
 from api.schemas import Answer, QueryRequest, Retrieval, RetrieveRequest
 from api.views import retrieved_json
 from kernel.errors import InvalidInput
@@ -53,7 +54,10 @@ def retrieve(body: RetrieveRequest, call: Caller) -> JSONResponse:
 
 def _answer(body: QueryRequest, call: Call) -> dict[str, Any]:
     as_of = call.services.snapshot(body.as_of)
-    question = Question(body.question, call.principal, body.top_k, as_of, body.prompt, body.session, body.stakes)
+    inputs = storable_inputs(body.inputs)
+    question = Question(
+        body.question, call.principal, body.top_k, as_of, body.prompt, body.session, body.stakes, inputs
+    )
     workspace = call.services.workspace
     made = workspace.answering.ask(question)
     call.services.metrics.answer(made)

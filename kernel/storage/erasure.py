@@ -26,6 +26,7 @@ from kernel.storage.erasure_rows import (
     EXPIRED,
     GONE,
     erased_documents,
+    forget_prompt_users,
     forget_reasons,
     numbers_digest,
     remains_digest,
@@ -52,6 +53,9 @@ from kernel.storage.schema import (
     erasure,
     ledger_leaf,
     ledger_payload,
+    prompt_event,
+    prompt_run,
+    prompt_version,
     review_event,
     revision,
     setting,
@@ -61,7 +65,7 @@ from kernel.storage.schema import (
 from kernel.storage.stale import WITHDRAWN, stale_facts
 
 CERTIFIED = "erasure.certified"
-KEPT = ("policy.", "hold.", "prompt.", "ledger.", "backup.", "source.")
+KEPT = ("policy.", "hold.", "prompt.saved", "prompt.first_used", "release.", "ledger.", "backup.", "source.")
 """Kinds of entries whose payloads stay although they may name a person: the certificate counts them."""
 SHORTEST_NAME = 4
 _ID = re.compile(r"(?:doc|chk)_[a-z2-7]{26}")
@@ -180,6 +184,7 @@ class Erasures:
             append(self._database, connection, "key.revoked", person, {}, at=moment)
         carried = _carried(connection, plan)
         removed |= remove_people(connection, plan.principals, moment)
+        removed |= forget_prompt_users(connection, plan.entries, plan.principals)
         forget_reasons(connection, plan.entries)
         removed["ledger_payload"] = remove_payloads(connection, plan.entries)
         facts = (
@@ -392,7 +397,18 @@ def _scan(connection: Connection, plan: Plan) -> None:
             plan.kept[kind] = plan.kept.get(kind, 0) + 1
         elif traced:
             plan.mentioned.add(number)
+    copies = _copies(connection, plan.wanted)
+    if copies:
+        plan.kept["text of prompts"] = copies
     plan.scanned = last
+
+
+def _copies(connection: Connection, wanted: Collection[str]) -> int:
+    """Versions of prompts that say they hold text of these documents: immutable, so the certificate counts them."""
+    if not wanted:
+        return 0
+    marked = select(prompt_version.c.template).where(prompt_version.c.template.like("%doc\\_%", escape="\\"))
+    return sum(not set(_ID.findall(text)).isdisjoint(wanted) for text in connection.execute(marked).scalars())
 
 
 def _whole(names: Sequence[str]) -> re.Pattern[str] | None:
@@ -434,6 +450,8 @@ def _collect(connection: Connection, plan: Plan) -> None:
         mine = (ledger_leaf.c.kind == "key.created") & (ledger_leaf.c.subject == person)
         entries |= set(connection.execute(select(ledger_leaf.c.number).where(mine)).scalars())
         entries |= set(rows_of(connection, review_event.c.leaf, review_event.c.actor, [person]))
+        entries |= set(rows_of(connection, prompt_event.c.leaf, prompt_event.c.actor, [person]))
+        entries |= set(rows_of(connection, prompt_run.c.number, prompt_run.c.principal, [person]))
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)

@@ -23,6 +23,9 @@ from kernel.storage.schema import (
     ledger_leaf,
     ledger_payload,
     mention,
+    prompt_event,
+    prompt_favourite,
+    prompt_run,
     relation,
     review,
     review_event,
@@ -247,6 +250,21 @@ def remove_people(connection: Connection, principals: Sequence[str], moment: str
         for name, statement in done.items():
             counts[name] += int(connection.execute(statement).rowcount)
     return counts
+
+
+def forget_prompt_users(connection: Connection, entries: Collection[int], people: Collection[str]) -> dict[str, int]:
+    """Take out who did what with prompts where the entry that says so is emptied, and what these people marked for
+    themselves; how many rows of each table.
+    """
+    counts = {"prompt_event": 0, "prompt_run": 0}
+    for some in parts(sorted(entries)):
+        event = (prompt_event.c.leaf.in_(some)) & (prompt_event.c.actor != "")
+        run = (prompt_run.c.number.in_(some)) & (prompt_run.c.principal != "")
+        done = connection.execute(update(prompt_event).where(event).values(actor=""))
+        counts["prompt_event"] += int(done.rowcount)
+        done = connection.execute(update(prompt_run).where(run).values(principal=""))
+        counts["prompt_run"] += int(done.rowcount)
+    return counts | {"prompt_favourite": remove(connection, prompt_favourite, prompt_favourite.c.principal, people)}
 
 
 def review_entries(connection: Connection, answers: Collection[int]) -> set[int]:

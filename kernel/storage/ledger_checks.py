@@ -20,6 +20,7 @@ from kernel.storage.feedback import feedback_faults
 from kernel.storage.keys import KEY_FACTS
 from kernel.storage.ledger import Leaf, Ledger
 from kernel.storage.prompt_checks import prompt_faults
+from kernel.storage.release_checks import release_faults
 from kernel.storage.review_checks import policy_faults, review_faults
 from kernel.storage.rows import parts, revision_digests
 from kernel.storage.schema import (
@@ -71,6 +72,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from _key_faults(connection, by_kind, keys, gone)
         yield from prompt_faults(connection, ledger, by_kind, gone)
         yield from feedback_faults(connection, ledger, by_kind, gone)
+        yield from release_faults(connection, ledger, by_kind, gone)
         yield from policy_faults(connection, ledger, by_kind, gone)
         yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)

@@ -50,18 +50,7 @@ class Policies:
         Raises NotFound for an unknown number, and Conflict where the version is in force already.
         """
         with self._database.write() as connection:
-            if shipped is not None:
-                made = keep_policy(self._database, connection, shipped)
-            else:
-                made = _version(connection, policy_version.c.number == number, f"no policy version {number}")
-            last = connection.execute(_NEWEST.limit(1)).first()
-            if last is not None and last.number == made.number:
-                raise Conflict(f"version {number} is in force already")
-            facts = {"policy": made.number, "sha256": made.sha256}
-            leaf = append(self._database, connection, RELEASED, f"policy {made.number}", facts, dumps({"by": by}))
-            row = {"leaf": leaf.number, "policy": made.number, "created_at": leaf.created_at}
-            connection.execute(policy_release.insert(), row)
-            return made
+            return move_policy(self._database, connection, number, by, shipped)
 
     def released(self) -> PolicyVersion | None:
         """The version that the last release put in force; None where there was no release."""
@@ -109,6 +98,29 @@ class Policies:
                 groups = groups_of(connection, sorted({row[1] for row in rows}), access)
                 found.update({row[0]: RevisionStanding(row[2], groups.get(row[1], ())) for row in rows})
         return found
+
+
+def policy_pointer(connection: Connection) -> int | None:
+    """The number of the version that the last release put in force; None where there was no release."""
+    found: int | None = connection.execute(_NEWEST.with_only_columns(policy_version.c.number).limit(1)).scalar()
+    return found
+
+
+def move_policy(
+    database: Database, connection: Connection, number: int, by: str, shipped: PolicyVersion | None = None
+) -> PolicyVersion:
+    """Put a version in force in the writing transaction of `connection`; `Policies.release` says the rest."""
+    if shipped is not None:
+        made = keep_policy(database, connection, shipped)
+    else:
+        made = _version(connection, policy_version.c.number == number, f"no policy version {number}")
+    if policy_pointer(connection) == made.number:
+        raise Conflict(f"version {number} is in force already")
+    facts = {"policy": made.number, "sha256": made.sha256}
+    leaf = append(database, connection, RELEASED, f"policy {made.number}", facts, dumps({"by": by}))
+    row = {"leaf": leaf.number, "policy": made.number, "created_at": leaf.created_at}
+    connection.execute(policy_release.insert(), row)
+    return made
 
 
 def keep_policy(database: Database, connection: Connection, policy: PolicyVersion) -> PolicyVersion:

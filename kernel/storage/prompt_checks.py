@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Table, select
 from kernel.ids import sha256
 from kernel.records import Fault
 from kernel.storage.ledger import Leaf, Ledger
+from kernel.storage.prompt_runs import RUN, run_facts
 from kernel.storage.prompts import FIRST_USED, KINDS, SAVED, event_facts, event_record, version_facts, version_payload
-from kernel.storage.schema import prompt_event, prompt_version
+from kernel.storage.schema import prompt_event, prompt_run, prompt_version
 
 Facts = Callable[[Any], dict[str, Any]]
 
@@ -22,6 +23,7 @@ def prompt_faults(
 ) -> Iterator[Fault]:
     """Versions and rows of the journal that their entries contradict, or that have none."""
     yield from _version_faults(connection, ledger, by_kind, gone)
+    yield from _run_faults(connection, ledger, by_kind, gone)
     leaves = {leaf.number: leaf for kind in KINDS for leaf in by_kind.get(f"prompt.{kind}", ())}
     rows = rows_of(connection, prompt_event, "leaf")
     for number, row, leaf in paired(rows, leaves):
@@ -32,7 +34,7 @@ def prompt_faults(
         said = (leaf.kind, leaf.facts, leaf.created_at)
         wrong = (f"prompt.{row.kind}", _event_facts(row), row.created_at) != said
         wrong |= leaf.subject != (f"{row.name}@{row.version}" if row.version else row.name)
-        if wrong or row.actor != (payload["by"] if payload is not None else row.actor):
+        if wrong or row.actor != (payload["by"] if payload is not None else ""):
             yield Fault(f"ledger entry {number}", f"is not what the journal of prompt {row.name} has under it")
 
 
@@ -53,6 +55,22 @@ def _version_faults(
         wrong |= payload is not None and first | dict(payload) != version_payload(row)
         if wrong:
             yield Fault(f"prompt {digest}", "is not the one that the ledger names")
+
+
+def _run_faults(
+    connection: Connection, ledger: Ledger, by_kind: Mapping[str, list[Leaf]], gone: Collection[int]
+) -> Iterator[Fault]:
+    leaves = {leaf.number: leaf for leaf in by_kind.get(RUN, ())}
+    for number, row, leaf in paired(rows_of(connection, prompt_run, "number"), leaves):
+        if row is None or leaf is None:
+            name = row.id if row is not None else leaf.subject if leaf is not None else ""
+            yield Fault(f"run {name}", "and the ledger do not fit: one of them misses the other")
+            continue
+        payload = payload_of(ledger, leaf, gone)
+        said = (leaf.subject, leaf.facts, leaf.created_at)
+        wrong = (row.id, run_facts(row._mapping), row.created_at) != said
+        if wrong or row.principal != (payload["by"] if payload is not None else ""):
+            yield Fault(f"run {leaf.subject}", f"is not what entry {number} of the ledger says")
 
 
 def _event_facts(row: Any) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from kernel.records import PromptVersion
 from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
-from kernel.storage.rows import dumps, now
+from kernel.storage.rows import dumps, now, parts
 from kernel.storage.schema import ledger_payload, prompt_event, prompt_version
 
 SAVED, FIRST_USED = "prompt.saved", "prompt.first_used"
@@ -97,6 +97,23 @@ class Prompts:
         with self._database.read() as connection:
             return [prompt_record(row) for row in connection.execute(query)]
 
+    def heads(self) -> list[tuple[str, int, str]]:
+        """Name, number and hash of every stored version, without its text; by name, newest first."""
+        query = select(prompt_version.c.name, prompt_version.c.version, prompt_version.c.sha256)
+        query = query.order_by(prompt_version.c.name, prompt_version.c.version.desc())
+        with self._database.read() as connection:
+            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
+
+    def texts(self, digests: Collection[str]) -> dict[str, str]:
+        """The texts of versions by hash, of those that are stored."""
+        found: dict[str, str] = {}
+        with self._database.read() as connection:
+            for some in parts(sorted(digests)):
+                query = select(prompt_version.c.sha256, prompt_version.c.template)
+                rows = connection.execute(query.where(prompt_version.c.sha256.in_(some)))
+                found.update((row[0], row[1]) for row in rows)
+        return found
+
     def get(self, name: str, version: int) -> PromptVersion:
         """One version. Raises NotFound."""
         query = select(prompt_version).where(prompt_version.c.name == name, prompt_version.c.version == version)
@@ -120,7 +137,7 @@ class Prompts:
         """
         with self._database.write() as connection:
             refuse_erased_person(connection, actor)
-            wanted = decide(lambda after: _events(connection, after))
+            wanted = decide(lambda after: read_events(connection, after))
             for version in keep:
                 keep_prompt(self._database, connection, version)
             return append_events(self._database, connection, actor, wanted)
@@ -133,7 +150,7 @@ class Prompts:
     def events(self, after: int = -1) -> list[PromptEvent]:
         """The journal in order, from after an entry on."""
         with self._database.read() as connection:
-            return _events(connection, after)
+            return read_events(connection, after)
 
     def words(self, leaf: int) -> Mapping[str, Any]:
         """What was said with a row of the journal, such as a comment or results; empty where it was erased."""
@@ -203,7 +220,8 @@ def event_record(row: Any) -> PromptEvent:
     )
 
 
-def _events(connection: Connection, after: int) -> list[PromptEvent]:
+def read_events(connection: Connection, after: int) -> list[PromptEvent]:
+    """The journal in order, from after an entry on, as a transaction sees it."""
     query = select(prompt_event).where(prompt_event.c.leaf > after).order_by(prompt_event.c.leaf)
     return [event_record(row) for row in connection.execute(query)]
 

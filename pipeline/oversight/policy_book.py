@@ -87,6 +87,10 @@ class PolicyBook:
         shipped = self._shipped()
         return shipped if number == shipped.number else self._policies.get(number)
 
+    def shipped(self) -> PolicyVersion:
+        """The version that came with this program."""
+        return self._shipped()
+
     def _shipped(self) -> PolicyVersion:
         """The version that came with this program, under the number that it has, or gets when it is first used."""
         shipped, stored = shipped_policy(), self._policies.items()

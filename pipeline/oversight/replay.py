@@ -216,6 +216,7 @@ class Replayer:
             policy.replies,
             record.body["prompt"].get("experiment", ""),
             record.body["prompt"].get("arm", ""),
+            record.run.get("inputs", {}),
         )
 
     def prompt(self, record: AnswerRecord) -> PromptVersion:
@@ -289,6 +290,7 @@ def question_of(record: AnswerRecord) -> Question:
         as_of=body["retrieval"]["as_of"],
         prompt=body["prompt"]["name"],
         stakes=record.run.get("stakes"),
+        inputs=record.run.get("inputs", {}),
     )
 
 

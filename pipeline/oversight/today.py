@@ -72,7 +72,7 @@ class Today:
             pinned: Pinned = self._answering.pin(replace(today, prompt=f"{name}@{label}" if label else name))
         except NotFound as error:
             notes.append(_change("prompt", f"{error}; the default prompt was taken instead"))
-            pinned = self._answering.pin(replace(today, prompt=None))
+            pinned = self._answering.pin(replace(today, prompt=None, inputs={}))
         return self._answering.compose(pinned), notes
 
     def _document_changes(self, record: AnswerRecord, composed: Composed) -> list[Json]:

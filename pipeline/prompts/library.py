@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -103,6 +103,22 @@ class PromptLibrary:
                 found[one.name] = one
         return [found[name] for name in sorted(found)]
 
+    def heads(self) -> dict[str, dict[int, str]]:
+        """The hashes of all versions by name and number, without their texts."""
+        found: dict[str, dict[int, str]] = {}
+        for name, number, digest in self._store.heads():
+            found.setdefault(name, {})[number] = digest
+        for name, shipped in shipped_prompts().items():
+            mine = found.setdefault(name, {})
+            if shipped.sha256 not in mine.values():
+                mine[shipped.version if shipped.version not in mine else max(mine) + 1] = shipped.sha256
+        return found
+
+    def texts(self, digests: Collection[str]) -> dict[str, str]:
+        """The texts of versions by hash."""
+        found = {one.sha256: one.template for one in shipped_prompts().values() if one.sha256 in digests}
+        return found | self._store.texts([digest for digest in digests if digest not in found])
+
     def versions(self, name: str) -> list[PromptVersion]:
         """Every version of a prompt, newest first. Raises NotFound where there is no such prompt."""
         stored = self._store.versions(name)
@@ -170,6 +186,24 @@ class PromptLibrary:
     def words(self, leaf: int) -> Mapping[str, Any]:
         """What was said with a row of the journal."""
         return self._store.words(leaf)
+
+    def pointed(self, name: str, known: PromptState, label: str = PRODUCTION) -> int | None:
+        """The number of the version that a label is on in some state of the prompt; None where it is nowhere."""
+        return self._pointed(name, known, label)
+
+    def folded(self, read: Callable[[int], Sequence[PromptEvent]]) -> LibraryState:
+        """The state after the rows that `read` gives from an entry on: what a writing transaction sees."""
+        known = self._state
+        return known.after(read(known.last))
+
+    @property
+    def gates(self) -> Gates:
+        """What the policy in force asks of a version before callers get it."""
+        return self._gates()
+
+    def kept(self, name: str, version: PromptVersion) -> tuple[PromptVersion, ...]:
+        """What must be stored before `production` moves to a version."""
+        return self._kept(name, version, PRODUCTION)
 
     def _drawn(self, running: ExperimentState, asker: Asker) -> Chosen:
         arm, number = arm_of(running, asker.session, asker.principal.id)
@@ -400,8 +434,7 @@ class PromptLibrary:
         """Append to the journal what `decide` makes of the newest state; the state after it."""
 
         def newest(read: Callable[[int], Sequence[PromptEvent]]) -> Sequence[Happening]:
-            known = self._state
-            return decide(known.after(read(known.last)))
+            return decide(self.folded(read))
 
         self._store.write(actor, newest, keep)
         return self.state().of(name)

@@ -5,6 +5,7 @@ What came from outside stands between tags that mark it as data, and cannot clos
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,6 +147,11 @@ def _defused(value: Any) -> Any:
 def _harmless(text: str) -> str:
     """Text that neither opens nor closes a tag of ours."""
     return _INPUT_TAG.sub("<\\\\", text)
+
+
+def inputs_text(inputs: Mapping[str, Any]) -> str:
+    """All inputs as one text, for rules that look for words in them."""
+    return "\n".join(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in inputs.values())
 
 
 def passages_text(evidence: Evidence) -> str:

@@ -89,6 +89,7 @@ def test_two_exchanged_rows_are_found(made: FastWorkspace, saboteur: Saboteur, t
     fixed |= {
         column.name for rule in table.constraints if isinstance(rule, UniqueConstraint) for column in rule.columns
     }
+    fixed |= {column.name for index in table.indexes if index.unique for column in index.columns}
     plain = [column.name for column in table.columns if column.name not in fixed]
     pairs = [
         (one, other)

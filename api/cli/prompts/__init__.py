@@ -1,6 +1,6 @@
 """`vouch prompts`: the library of prompts, from a draft to what callers get, and back."""
 
-from api.cli.prompts import experiments, library
+from api.cli.prompts import drafts, experiments, finding, library, runs
 from api.cli.prompts.group import commands
 
-__all__ = ["commands", "experiments", "library"]
+__all__ = ["commands", "drafts", "experiments", "finding", "library", "runs"]

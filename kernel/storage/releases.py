@@ -1,0 +1,159 @@
+"""Sets of pinned versions that go live together, and every move of the pointer to the one in force.
+
+A move puts `production` of every prompt of the set, the policy and the pointer itself on their places in one
+transaction, so that nobody ever gets a part of it. What it replaced is kept with it, so that it can be taken back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from kernel.errors import Conflict, NotFound
+from kernel.ids import canonical_json, sha256
+from kernel.records import PolicyVersion, PromptVersion
+from kernel.storage.database import Database
+from kernel.storage.erasure_rows import refuse_erased_person
+from kernel.storage.ledger import append
+from kernel.storage.policies import move_policy, policy_pointer
+from kernel.storage.prompts import Happening, PromptEvent, append_events, keep_prompt, read_events
+from kernel.storage.rows import dumps, now
+from kernel.storage.schema import release, release_move
+
+STORED, MOVED = "release.stored", "release.moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A set: `manifest` has `prompts` (versions by name), `policy` (a number or None), `model` (or None)."""
+
+    number: int
+    sha256: str
+    manifest: Mapping[str, Any]
+    author: str
+    message: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseMove:
+    """A move of the pointer to a set (None: to before any), and what it replaced."""
+
+    leaf: int
+    release: int | None
+    before: Mapping[str, Any]
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What is in force as the writing transaction sees it: moves oldest first, the policy's number (None: shipped)."""
+
+    moves: Sequence[ReleaseMove]
+    policy: int | None
+    events: Callable[[int], Sequence[PromptEvent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What a move changes: rows of the prompts' journal, versions that must be stored first, the policy's number (None:
+    as it is; `shipped`, where that is the one that came with the program), and what it replaces.
+    """
+
+    release: int | None
+    before: Mapping[str, Any]
+    happenings: Sequence[Happening] = ()
+    keep: Sequence[PromptVersion] = ()
+    policy: int | None = None
+    shipped: PolicyVersion | None = None
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ReleaseStore:
+    """Stored sets and moves. Both are written once and never changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, manifest: Mapping[str, Any], author: str, message: str) -> Release:
+        """Store a set under the next number. Raises Conflict where that set is stored already."""
+        text = canonical_json(manifest).decode()
+        with self._database.write() as connection:
+            refuse_erased_person(connection, author)
+            digest = sha256(text)
+            known = connection.execute(select(release.c.number).where(release.c.sha256 == digest)).scalar()
+            if known is not None:
+                raise Conflict(
+                    f"this set is release {known} already: activate it with: vouch releases activate {known}"
+                )
+            number = int(connection.execute(select(func.coalesce(func.max(release.c.number), 0))).scalar_one()) + 1
+            made = Release(number, digest, json.loads(text), author, message, now())
+            row = {name: getattr(made, name) for name in ("number", "sha256", "author", "message", "created_at")}
+            connection.execute(release.insert(), row | {"manifest": text})
+            payload = dumps({"author": author, "message": message})
+            facts = {"number": number, "sha256": digest}
+            append(self._database, connection, STORED, f"release {number}", facts, payload, made.created_at)
+        return made
+
+    def get(self, number: int) -> Release:
+        """One set. Raises NotFound."""
+        with self._database.read() as connection:
+            row = connection.execute(select(release).where(release.c.number == number)).first()
+        if row is None:
+            raise NotFound(f"no release {number}")
+        return release_record(row)
+
+    def items(self) -> list[Release]:
+        """Every set, newest first."""
+        with self._database.read() as connection:
+            return [
+                release_record(row) for row in connection.execute(select(release).order_by(release.c.number.desc()))
+            ]
+
+    def moves(self) -> list[ReleaseMove]:
+        """Every move, oldest first."""
+        with self._database.read() as connection:
+            return _moves(connection)
+
+    def move(self, actor: str, decide: Callable[[Present], Switch]) -> ReleaseMove:
+        """Carry out what `decide` makes of what is in force, in one transaction, all or nothing."""
+        with self._database.write() as connection:
+            refuse_erased_person(connection, actor)
+            present = Present(
+                _moves(connection), policy_pointer(connection), lambda after: read_events(connection, after)
+            )
+            wanted = decide(present)
+            for version in wanted.keep:
+                keep_prompt(self._database, connection, version)
+            append_events(self._database, connection, actor, wanted.happenings)
+            if wanted.policy is not None:
+                move_policy(self._database, connection, wanted.policy, actor, wanted.shipped)
+            return self._moved(connection, actor, wanted)
+
+    def _moved(self, connection: Connection, actor: str, wanted: Switch) -> ReleaseMove:
+        moment, before = now(), dict(wanted.before)
+        payload = dumps({"by": actor} | dict(wanted.words))
+        facts = {"release": wanted.release, "before": before}
+        subject = f"release {wanted.release or 'none'}"
+        leaf = append(self._database, connection, MOVED, subject, facts, payload, moment)
+        row = {"leaf": leaf.number, "release": wanted.release, "before": dumps(before), "created_at": moment}
+        connection.execute(release_move.insert(), row)
+        return ReleaseMove(leaf.number, wanted.release, before, moment)
+
+
+def release_record(row: Any) -> Release:
+    """A set from its row."""
+    return Release(row.number, row.sha256, json.loads(row.manifest), row.author, row.message, row.created_at)
+
+
+def move_record(row: Any) -> ReleaseMove:
+    """A move from its row."""
+    return ReleaseMove(row.leaf, row.release, json.loads(row.before), row.created_at)
+
+
+def _moves(connection: Connection) -> list[ReleaseMove]:
+    return [move_record(row) for row in connection.execute(select(release_move).order_by(release_move.c.leaf))]

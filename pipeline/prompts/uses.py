@@ -1,0 +1,111 @@
+"""Who uses a prompt and how much: favourites, counts by version and user, and what depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kernel.errors import NotFound
+from kernel.records import Principal, Role
+from kernel.storage.favourites import Favourites
+from kernel.storage.prompt_runs import PromptRuns
+from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.releases import ReleaseDesk
+from pipeline.prompts.state import LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """Something that uses a prompt: `kind` and `name` say what, `version` which version (0: whichever is in force)."""
+
+    kind: str
+    name: str
+    version: int = 0
+    detail: str = ""
+
+
+Dependents = Callable[[str], Iterable[Dependent]]
+"""What uses the prompt of a name: each kind of thing that can use prompts brings one of these."""
+
+
+class PromptUses:
+    """Reads the uses of prompts. `dependents` are asked in turn by `used_by`."""
+
+    def __init__(
+        self, library: PromptLibrary, runs: PromptRuns, favourites: Favourites, dependents: Sequence[Dependents]
+    ) -> None:
+        self._library = library
+        self._runs = runs
+        self._favourites = favourites
+        self._dependents = dependents
+
+    def mark(self, name: str, principal: Principal, *, on: bool = True) -> list[str]:
+        """Mark a prompt as a favourite, or take the mark off; all that are marked. Raises NotFound."""
+        if on:
+            self.known(name, principal)
+        self._favourites.mark(principal, name, on=on)
+        return self._favourites.of(principal)
+
+    def favourites(self, principal: Principal) -> list[str]:
+        """The prompts that somebody marked, by name."""
+        return self._favourites.of(principal)
+
+    def usage(self, name: str, principal: Principal) -> dict[str, Any]:
+        """Answers and runs of each version, newest first, by user: reviewers see all, others their own. Raises
+        NotFound.
+        """
+        self.known(name, principal)
+        numbers = self._library.heads()[name]
+        uses = self._runs.uses(list(numbers.values()), principal)
+        versions: list[dict[str, Any]] = []
+        for number, digest in sorted(numbers.items(), reverse=True):
+            mine = [one for one in uses if one.prompt_sha256 == digest]
+            users = [
+                {"principal": one.principal, "answers": one.answers, "runs": one.runs, "last": one.last}
+                for one in sorted(mine, key=lambda one: (-one.answers - one.runs, one.principal))
+            ]
+            counts = {"answers": sum(one.answers for one in mine), "runs": sum(one.runs for one in mine)}
+            versions.append({"version": number, "sha256": digest, **counts, "users": users})
+        total = {kind: sum(int(one[kind]) for one in versions) for kind in ("answers", "runs")}
+        return {"name": name, **total, "versions": [one for one in versions if one["answers"] + one["runs"]]}
+
+    def used_by(self, name: str, principal: Principal) -> list[Dependent]:
+        """What depends on a prompt. Raises NotFound."""
+        self.known(name, principal)
+        return [one for dependents in self._dependents for one in dependents(name)]
+
+    def known(self, name: str, principal: Principal) -> None:
+        """Raises NotFound where there is no such prompt, or none that an application gets."""
+        versions = self._library.heads().get(name)
+        if versions is None:
+            raise NotFound(f"no prompt {name}")
+        if principal.role == Role.APP and self._library.state_of(self._library.find(name)) != LIVE:
+            raise NotFound(f"no prompt {name}")
+
+
+def library_dependents(library: PromptLibrary) -> Dependents:
+    """Rules that choose labels of a prompt, and experiments over its versions."""
+
+    def found(name: str) -> Iterable[Dependent]:
+        known = library.state().of(name)
+        for number, rule in enumerate(known.rules, 1):
+            label = str(rule["label"])
+            yield Dependent("rule", f"rule {number}", known.labels.get(label, 0), f"label {label}")
+        for one in known.experiments.values():
+            for arm in one.spec["arms"]:
+                yield Dependent("experiment", one.id, int(arm["version"]), f"arm {arm['name']}, {one.state}")
+
+    return found
+
+
+def release_dependents(desk: ReleaseDesk) -> Dependents:
+    """Releases that hold a version of a prompt."""
+
+    def found(name: str) -> Iterable[Dependent]:
+        current = desk.in_force()
+        for one in desk.containing(name):
+            state = "in force" if one.number == current else "not in force"
+            yield Dependent("release", f"release {one.number}", int(one.manifest["prompts"][name]), state)
+
+    return found
