@@ -1,9 +1,9 @@
 """The template language of prompts: a small part of Jinja's, in its sandbox, where every variable must be given.
 
-Allowed: `{{ name }}`, members (`order.id`, `order["id"]`), `{% if %}`, `{% for x in list %}`, comparisons,
-`and`/`or`/`not`, `in`, and the filters of FILTERS. Not allowed: calls, arithmetic, assignments, macros, includes: so a
-template costs no more than its text and its inputs are long, and cannot reach anything else. Values are put in once:
-nothing in a value is ever read as template.
+Allowed: `{{ name }}`, members (`order.id`, `order["id"]`), `{% if %}`, `{% for x in list %}` (with `loop.index`),
+comparisons, `and`/`or`/`not`, `in`, and the filters of FILTERS. Not allowed: calls, arithmetic, assignments, macros,
+includes: so a template costs no more than its text and its inputs are long, and cannot reach anything else. Values are
+put in once: nothing in a value is ever read as template.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import StrictUndefined, Template, nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError, UndefinedError
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from kernel.errors import InvalidInput
@@ -24,6 +25,8 @@ LONGEST = 2_000_000
 """Characters that one section may render to."""
 LOOPS = 2
 """Loops may be nested so deep."""
+OF_A_LOOP = ("index", "first", "last", "length")
+"""What a loop tells of itself, as `loop.index`."""
 KEPT = 512
 _ALLOWED = (
     nodes.Template,
@@ -55,7 +58,9 @@ class _Environment(ImmutableSandboxedEnvironment):
     """Keeps templates from everything but the values that they are given: no attribute of an object is one."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """A member of a mapping, by name."""
+        """A member of a mapping, by name; or what a loop tells of itself."""
+        if isinstance(obj, LoopContext) and attribute in OF_A_LOOP:
+            return getattr(obj, attribute)
         return (
             obj[attribute] if isinstance(obj, Mapping) and attribute in obj else self.undefined(obj=obj, name=attribute)
         )
