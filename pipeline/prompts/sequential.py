@@ -245,10 +245,10 @@ def _highest(differences: Sequence[float], alpha: float) -> float:
 
 
 def imbalance(counts: Sequence[int], shares: Sequence[float]) -> float:
-    """The evidence that those who were drawn are not spread as was declared: the ratio of the likelihood of their counts
-    under all shares alike to that under the declared ones. It may be looked at any time; of 1,000 and more, something
-    between the draw and the record is broken (Lindon and Malek, "Anytime-valid inference for multinomial count data",
-    NeurIPS 2022).
+    """The evidence that those who were drawn are not spread as was declared: the ratio of the likelihood of their
+    counts under all shares alike to that under the declared ones. It may be looked at any time; of 1,000 and more,
+    something between the draw and the record is broken (Lindon and Malek, "Anytime-valid inference for multinomial
+    count data", NeurIPS 2022).
     """
     total, arms = sum(counts), len(counts)
     log = math.lgamma(arms) - math.lgamma(arms + total) + sum(math.lgamma(1 + count) for count in counts)
