@@ -31,6 +31,8 @@ from api.routes import (
     ledger,
     lineage,
     policies,
+    prompt_reviews,
+    prompts,
     questions,
     reviews,
     snapshots,
@@ -55,6 +57,8 @@ ROUTERS = (
     snapshots,
     entities,
     policies,
+    prompts,
+    prompt_reviews,
     reviews,
     ledger,
     keys,
@@ -132,6 +136,8 @@ def _start(services: Services) -> None:
         "stale",
         "today",
     ):
+        getattr(workspace, part)
+    for part in ("prompts", "prompt_desk"):
         getattr(workspace, part)
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)

@@ -57,6 +57,7 @@ from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
+from pipeline.prompts.desk import PromptDesk
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.library import PromptLibrary
 from pipeline.recipe import recipe_of
@@ -249,6 +250,10 @@ class Workspace:
     @cached_property
     def prompts(self) -> PromptLibrary:
         return PromptLibrary(Prompts(self.database), self._gates)
+
+    @cached_property
+    def prompt_desk(self) -> PromptDesk:
+        return PromptDesk(self.prompts, self._gates)
 
     def _gates(self) -> Gates:
         """What the policy in force asks of prompts before they go live."""

@@ -40,6 +40,8 @@ from pipeline.prompts.state import LIVE, PRODUCTION, ExperimentState, LibrarySta
 DEFAULT = "grounded-answer"
 PROGRAM = "vouch"
 """The author of prompts that come with the program."""
+RESERVED = frozenset({"check", "export", "import", "overdue", "playground", "search"})
+"""Names that no prompt may have: they are addresses of the library itself."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,46}")
 _LABEL = re.compile(r"[a-z][a-z0-9._-]{0,46}")
 
@@ -152,9 +154,9 @@ class PromptLibrary:
             return LIVE if not known.retired else RETIRED
         return known.state_of(version.version)
 
-    def labels(self, name: str) -> dict[str, int]:
+    def labels(self, name: str, known: PromptState | None = None) -> dict[str, int]:
         """Every label of a prompt and the number of the version that it is on."""
-        known = self.state().of(name)
+        known = known or self.state().of(name)
         found = dict(known.labels)
         first = self._pointed(name, known, PRODUCTION)
         return found | ({PRODUCTION: first} if first else {})
@@ -219,13 +221,16 @@ class PromptLibrary:
         """Store a text as the next version of the prompt that it names; it changes no answer until a label is moved.
 
         `expected` is the version that the change was made from (0: a new prompt). Raises InvalidInput that names what
-        is wrong with the text, Conflict where somebody else saved meanwhile.
+        is wrong with the text, PreconditionFailed where somebody else saved meanwhile, Conflict where this text is a
+        version already.
         """
         text = text.replace("\r\n", "\n")
         anatomy = read_prompt(text)
         name = anatomy.header.name
         if anatomy.header.version is not None:
             raise InvalidInput("leave out `version`: the store numbers versions")
+        if name in RESERVED:
+            raise InvalidInput(f"no prompt can be called {name}: choose another name")
         compile_prompt(PromptVersion(name, 0, sha256(text), "", text))
         if len(message) > LARGEST // 64:
             raise InvalidInput("the message is too long: say in a sentence what changed")
