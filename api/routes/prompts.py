@@ -19,9 +19,10 @@ from api.schemas import Page
 from api.services import LARGEST_NUMBER
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Evidence, Passage, PromptVersion, Question, Role
-from pipeline.prompts.desk import PromptDesk, Wanted, anatomy_of, checked, next_of, unsaved
+from pipeline.prompts.desk import PromptDesk, Wanted, next_of
 from pipeline.prompts.exchange import Incoming, brought_in, exported
 from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.views import anatomy_of, checked, unsaved
 
 router = APIRouter(prefix="/v1/prompts", tags=["prompts"], route_class=GuardedRoute)
 

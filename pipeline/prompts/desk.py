@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from typing import Any
 
 from kernel.errors import InvalidInput, NotFound
-from kernel.ids import sha256
 from kernel.records import Evidence, PromptVersion
 from pipeline.oversight.differences import text_diff
-from pipeline.prompts.anatomy import Anatomy, Header, read_prompt, section_texts
+from pipeline.prompts.anatomy import section_texts
 from pipeline.prompts.gates import Gates, missing_now
 from pipeline.prompts.library import PROGRAM, PromptLibrary
 from pipeline.prompts.rendering import compile_prompt, render, rendered_sections
 from pipeline.prompts.state import DRAFT, LIVE, PRODUCTION, LibraryState, PromptState
+from pipeline.prompts.views import Json, about_json, anatomy_json, anatomy_of, card_json, reference_json
 
-Json = dict[str, Any]
 STATES = ("draft", "in_review", "approved", "live", "retired")
-KEPT = 2048
-"""Texts whose anatomy is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ class PromptDesk:
     def text(self, name: str, number: int) -> Json:
         """One version as it is for good: nothing of this ever changes. Raises NotFound."""
         version = self._library.find(f"{name}@{number}")
-        return _about(version) | {"text": version.template, "anatomy": anatomy_json(anatomy_of(version))}
+        return about_json(version) | {"text": version.template, "anatomy": anatomy_json(anatomy_of(version))}
 
     def cards(self, wanted: Wanted | None = None) -> list[Json]:
         """What is live, by name, as somebody sees it who only asks."""
@@ -111,7 +107,7 @@ class PromptDesk:
         for one in self._library.newest():
             live = self._live(one.name, state.of(one.name))
             if live is not None and wanted.fits(self._item(live, state, _today())):
-                shown.append(_card(live))
+                shown.append(card_json(live))
         return shown
 
     def card(self, name: str) -> Json:
@@ -121,7 +117,7 @@ class PromptDesk:
         live = self._live(name, self._library.state().of(name))
         if live is None:
             raise NotFound(f"no prompt {name}")
-        return _card(live)
+        return card_json(live)
 
     def difference(self, one: PromptVersion, other: PromptVersion) -> Json:
         """How a version became another, section by section; only sections that differ are named."""
@@ -135,7 +131,7 @@ class PromptDesk:
             for name in dict.fromkeys((*old, *new))
             if old.get(name) != new.get(name)
         ]
-        return {"from": _reference(one), "to": _reference(other), "same": not sections, "sections": sections}
+        return {"from": reference_json(one), "to": reference_json(other), "same": not sections, "sections": sections}
 
     def rendered(
         self, version: PromptVersion, question: str, evidence: Evidence, inputs: Mapping[str, Any] | None = None
@@ -149,7 +145,7 @@ class PromptDesk:
             raise InvalidInput(f"prompt {version.name} answers from its inputs alone: it takes no question")
         sections = rendered_sections(compiled, question, evidence, inputs)
         messages = render(compiled, question, evidence, inputs)
-        return _reference(version) | {
+        return reference_json(version) | {
             "inputs": compiled.checked(inputs or {}),
             "sections": [{"section": name, "text": text} for name, text in sections.items()],
             "messages": [{"role": one.role, "content": one.content} for one in messages],
@@ -192,7 +188,7 @@ class PromptDesk:
         live = self._live(version.name, known)
         due = (header if live is None else anatomy_of(live).header).review_by
         states = self._states(version, known, labels)
-        return _about(version) | {
+        return about_json(version) | {
             "state": self._library.state_of(version, known),
             "states": states,
             "labels": labels,
@@ -220,7 +216,7 @@ class PromptDesk:
 
     def _version_item(self, version: PromptVersion, known: PromptState, gates: Gates) -> Json:
         labels = self._library.labels(version.name, known)
-        return _about(version) | {
+        return about_json(version) | {
             "state": self._library.state_of(version, known),
             "labels": sorted(label for label, number in labels.items() if number == version.version),
             "standing": self._standing(version, known, gates),
@@ -239,77 +235,6 @@ class PromptDesk:
             ],
             "missing": [] if live else missing_now(version, known, gates),
         }
-
-
-def unsaved(text: str) -> PromptVersion:
-    """A text that is not stored as a version of its prompt, numbered 0. Raises InvalidInput that names its fault."""
-    text = text.replace("\r\n", "\n")
-    version = PromptVersion(read_prompt(text).header.name, 0, sha256(text), "", text)
-    compile_prompt(version)
-    return version
-
-
-def checked(text: str) -> Json:
-    """What a text is, if it can be saved. Raises InvalidInput that names its fault."""
-    return _reference(unsaved(text)) | {"anatomy": anatomy_json(anatomy_of(unsaved(text)))}
-
-
-def anatomy_of(version: PromptVersion) -> Anatomy:
-    """The parts of a version's text; kept, since versions never change."""
-    return _anatomy(version.template)
-
-
-@lru_cache(maxsize=KEPT)
-def _anatomy(text: str) -> Anatomy:
-    return read_prompt(text)
-
-
-def anatomy_json(anatomy: Anatomy) -> Json:
-    """The anatomy of a prompt; members that its file leaves out are left out, but for its kind."""
-    return header_json(anatomy.header) | {
-        "context": "retrieved" if anatomy.grounded else "inputs",
-        "sections": dict(anatomy.sections),
-        "turns": [{"role": turn.role, "text": turn.text} for turn in anatomy.turns],
-        "cases": [str(case.get("name", number)) for number, case in enumerate(anatomy.cases, 1)],
-    }
-
-
-def header_json(header: Header) -> Json:
-    """The front matter of a prompt but for its name."""
-    said = header.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name", "version"})
-    return {"kind": header.kind} | said
-
-
-def _card(live: PromptVersion) -> Json:
-    anatomy = anatomy_of(live)
-    said = header_json(anatomy.header)
-    return {
-        "name": live.name,
-        "version": live.version,
-        "sha256": live.sha256,
-        "kind": anatomy.header.kind,
-        "grounded": anatomy.grounded,
-        "description": anatomy.header.description,
-        "audience": anatomy.header.audience,
-        "folder": anatomy.header.folder,
-        "tags": list(anatomy.header.tags),
-        "inputs": said.get("inputs", {}),
-    }
-
-
-def _about(version: PromptVersion) -> Json:
-    return {
-        "name": version.name,
-        "version": version.version,
-        "sha256": version.sha256,
-        "author": version.author,
-        "message": version.message,
-        "created_at": version.created_at or None,
-    }
-
-
-def _reference(version: PromptVersion) -> Json:
-    return {"name": version.name, "version": version.version, "sha256": version.sha256}
 
 
 def _saved(version: PromptVersion) -> Json:

@@ -129,9 +129,17 @@ class PromptLibrary:
 
     def choose(self, reference: str | None, asker: Asker) -> Chosen:
         """The version that a caller gets for a reference: a name alone goes by the prompt's rules, then by the
-        experiment that runs, else to the version in production. Raises NotFound, and Forbidden for a draft by its
-        number.
+        experiment that runs, else to the version in production. Raises NotFound: for who only asks, in the same words
+        whether a version is not there or not for them.
         """
+        try:
+            return self._choice(reference, asker)
+        except (NotFound, Forbidden) as error:
+            if asker.principal.role == Role.APP:
+                raise NotFound(f"no prompt {reference or DEFAULT}") from error
+            raise
+
+    def _choice(self, reference: str | None, asker: Asker) -> Chosen:
         name, label = split_reference(reference)
         known = self.state().of(name)
         if known.retired:
@@ -229,11 +237,11 @@ class PromptLibrary:
         name = anatomy.header.name
         if anatomy.header.version is not None:
             raise InvalidInput("leave out `version`: the store numbers versions")
-        if name in RESERVED:
-            raise InvalidInput(f"no prompt can be called {name}: choose another name")
         compile_prompt(PromptVersion(name, 0, sha256(text), "", text))
         if len(message) > LARGEST // 64:
             raise InvalidInput("the message is too long: say in a sentence what changed")
+        if name in RESERVED:
+            raise InvalidInput(f"no prompt can be called {name}: choose another name")
         try:
             shipped = max(one.version for one in self.versions(name))
         except NotFound:

@@ -16,8 +16,8 @@ from api.cli.prompts.group import KeyOption, Name, actor_of, commands, version_o
 from api.cli.text_files import read_text, write_text
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Role
-from pipeline.prompts.desk import checked
 from pipeline.prompts.exchange import Incoming, brought_in, draft_of, exported, new_draft
+from pipeline.prompts.views import checked
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A prompt's file; - is standard input.")]
 Message = Annotated[str, typer.Option(help="What the version changes, and why.")]

@@ -14,8 +14,8 @@ from api.cli.text_files import read_text
 from kernel.errors import Forbidden, InvalidInput
 from kernel.records import LOCAL_OWNER, Principal, PromptVersion, Role
 from pipeline.prompts.anatomy import load_yaml
-from pipeline.prompts.desk import anatomy_of, unsaved
 from pipeline.prompts.library import split_reference
+from pipeline.prompts.views import anatomy_of, unsaved
 
 commands = group("Prompts: versions, labels, tests, releases, experiments.")
 

@@ -15,7 +15,8 @@ from api.cli.options import Cursor, Limit
 from api.cli.output import safe, show_fields
 from api.cli.prompts.group import Name, Reference, commands, inputs_of, text_or_version, version_of
 from kernel.records import Evidence, Question
-from pipeline.prompts.desk import Wanted, anatomy_of, next_of
+from pipeline.prompts.desk import Wanted, next_of
+from pipeline.prompts.views import anatomy_of
 
 _COLUMNS = ("name", "version", "state", "production", "kind", "folder", "owner", "description")
 _STYLES = {"+ ": "green", "- ": "red"}
