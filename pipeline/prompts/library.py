@@ -132,18 +132,18 @@ class PromptLibrary:
         experiment that runs, else to the version in production. Raises NotFound: for who only asks, in the same words
         whether a version is not there or not for them.
         """
+        name, label = split_reference(reference)
+        known = self.state().of(name)
+        if known.retired:
+            raise NotFound(f"prompt {name} is retired")
         try:
-            return self._choice(reference, asker)
+            return self._choice(name, label, known, asker)
         except (NotFound, Forbidden) as error:
             if asker.principal.role == Role.APP:
                 raise NotFound(f"no prompt {reference or DEFAULT}") from error
             raise
 
-    def _choice(self, reference: str | None, asker: Asker) -> Chosen:
-        name, label = split_reference(reference)
-        known = self.state().of(name)
-        if known.retired:
-            raise NotFound(f"prompt {name} is retired")
+    def _choice(self, name: str, label: str, known: PromptState, asker: Asker) -> Chosen:
         if label.isdecimal():
             found = self._version(name, int(label))
             if asker.principal.role == Role.APP and self.state_of(found, known) != LIVE:
