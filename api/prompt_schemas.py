@@ -135,7 +135,7 @@ class ImportRequest(Strict):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"items": [{"text": "---\nname: …"}]}]})
 
     format: Literal[1] = 1
-    items: Annotated[list[ImportedPrompt], Field(max_length=5000)]
+    items: Annotated[list[ImportedPrompt], Field(max_length=1000)]
 
 
 # --- Responses ------------------------------------------------------------------------------------------------------
