@@ -43,7 +43,7 @@ from api.services import Services
 from kernel.errors import VouchError
 
 DESCRIPTION = """Answers from an organisation's own documents, with citations that name exact spans, and a record of
-every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the least role that reaches it
+every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the role (or roles) that reach it
 as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`."""
 
 ROUTERS = (

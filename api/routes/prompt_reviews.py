@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from api import prompt_schemas as shapes
 from api.auth import Call, Caller, CarryOut, GuardedRoute, guarded
 from api.routes.prompts import INSIDERS, changing, known
+from kernel.errors import Conflict
 from kernel.records import Role
 from pipeline.prompts.library import PromptLibrary
 
@@ -112,8 +113,11 @@ def put_label(name: str, label: str, body: shapes.LabelRequest, call: Caller, on
     """
 
     def put(own: PromptLibrary) -> None:
-        if own.labels(name).get(label) != body.version:
+        try:
             own.label(name, body.version, label, call.principal, body.comment)
+        except Conflict:
+            if own.labels(name).get(label) != body.version:
+                raise
 
     return once(body.model_dump(), changing(call, name, put))
 

@@ -86,7 +86,8 @@ def save(
     actor = actor_of(call, key, Role.EDITOR)
     made = call.workspace.prompts.save(read_text(file), actor.id, message, of)
     found = call.workspace.prompt_desk.version_item(made.name, made.version)
-    call.show(found, lambda out: out.print(f"saved {made.name}@{made.version}, a draft"))
+    words = f"saved {made.name}@{made.version}, a draft; ask for its review: vouch prompts submit {made.name}"
+    call.show(found, lambda out: out.print(words))
 
 
 @command(commands, "export")
