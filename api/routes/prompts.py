@@ -187,9 +187,10 @@ def compare(
 def history(name: str, call: Caller, limit: Limit = 50, cursor: Cursor = None) -> JSONResponse:
     """Everything that happened to a prompt, newest first: what, when, by whom and what they said."""
     (length,) = decode_cursor("prompt-history", cursor, LARGEST_NUMBER)
-    rows = call.services.workspace.prompt_desk.history(name)
+    desk = call.services.workspace.prompt_desk
+    rows = desk.history(name)
     left = min(length, len(rows))
-    found = rows[len(rows) - left :][: limit + 1]
+    found = desk.with_words(rows[len(rows) - left :][: limit + 1])
     return JSONResponse(page(found, limit, lambda _: encode_cursor("prompt-history", left - limit)))
 
 

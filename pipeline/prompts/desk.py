@@ -13,6 +13,7 @@ from typing import Any
 
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Evidence, PromptVersion
+from kernel.storage.prompts import PromptEvent
 from pipeline.oversight.differences import text_diff
 from pipeline.prompts.anatomy import section_texts
 from pipeline.prompts.gates import Gates, missing_now
@@ -152,25 +153,19 @@ class PromptDesk:
         }
 
     def history(self, name: str) -> list[Json]:
-        """Everything that happened to a prompt, newest first: what, when, by whom and what they said. `by` and
-        `comment` are empty where they were erased. Raises NotFound.
+        """Everything that happened to a prompt, newest first: what, when and by whom (empty where that was erased);
+        `with_words` adds what they said. Raises NotFound.
         """
         rows = [_saved(one) for one in self._library.versions(name)]
-        for event in self._library.events(name):
-            words = self._library.words(event.leaf)
-            rows.append(
-                {
-                    "created_at": event.created_at,
-                    "kind": event.kind,
-                    "version": event.version or None,
-                    "label": event.label or None,
-                    "by": event.actor,
-                    "comment": str(words.get("comment", "")),
-                    "data": dict(event.data),
-                    "entry": event.leaf,
-                }
-            )
-        return sorted(rows, key=lambda row: (row["created_at"], row["entry"] or -1, row["version"] or 0), reverse=True)
+        rows += [_happened(one) for one in self._library.events(name)]
+        return sorted(rows, key=_moment, reverse=True)
+
+    def with_words(self, rows: Sequence[Json]) -> list[Json]:
+        """Rows of a history with what was said; nothing where it was erased."""
+        return [row if row["entry"] is None else row | {"comment": self._comment(row["entry"])} for row in rows]
+
+    def _comment(self, entry: int) -> str:
+        return str(self._library.words(entry).get("comment", ""))
 
     def rules(self, name: str) -> list[Json]:
         """Which label callers get who name none. Raises NotFound."""
@@ -248,6 +243,24 @@ def _saved(version: PromptVersion) -> Json:
         "data": {"sha256": version.sha256},
         "entry": None,
     }
+
+
+def _happened(event: PromptEvent) -> Json:
+    return {
+        "created_at": event.created_at,
+        "kind": event.kind,
+        "version": event.version or None,
+        "label": event.label or None,
+        "by": event.actor,
+        "comment": "",
+        "data": dict(event.data),
+        "entry": event.leaf,
+    }
+
+
+def _moment(row: Json) -> tuple[str, int, int]:
+    """What a history is in the order of: versions were saved before anything else happened in the same moment."""
+    return row["created_at"], -1 if row["entry"] is None else row["entry"], row["version"] or 0
 
 
 def _today() -> date:

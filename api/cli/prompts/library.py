@@ -147,9 +147,10 @@ def render(
 def history(call: Call, name: Name, limit: Limit = 100, cursor: Cursor = None) -> None:
     """List everything that happened to a prompt, newest first: what, when, by whom, and what they said."""
     start = number_cursor(cursor) or 0
-    items = [one | {"place": place} for place, one in enumerate(call.workspace.prompt_desk.history(name), 1)]
+    desk = call.workspace.prompt_desk
+    items = [one | {"place": place} for place, one in enumerate(desk.history(name), 1)]
     found, rest = page_of(items[start:], limit, "place")
-    shown = [{member: value for member, value in one.items() if member != "place"} for one in found]
+    shown = desk.with_words([{member: value for member, value in one.items() if member != "place"} for one in found])
     call.show_list(shown, rest, ("created_at", "kind", "version", "label", "by", "comment"))
 
 
