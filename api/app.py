@@ -33,7 +33,9 @@ from api.routes import (
     lineage,
     policies,
     prompt_drafts,
+    prompt_reviews,
     prompt_runs,
+    prompts,
     questions,
     releases,
     reviews,
@@ -45,7 +47,7 @@ from api.services import Services
 from kernel.errors import VouchError
 
 DESCRIPTION = """Answers from an organisation's own documents, with citations that name exact spans, and a record of
-every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the least role that reaches it
+every answer. Send an API key as `Authorization: Bearer vouch_…`. Each operation names the role (or roles) that reach it
 as `x-vouch-role`. Every refusal is a problem (RFC 9457) with a stable `type`."""
 
 ROUTERS = (
@@ -63,6 +65,8 @@ ROUTERS = (
     prompt_drafts,
     prompt_runs,
     releases,
+    prompts,
+    prompt_reviews,
     reviews,
     ledger,
     keys,
@@ -144,6 +148,8 @@ def _start(services: Services) -> None:
     ):
         getattr(workspace, part)
     workspace.experiments.warm()
+    for part in ("prompts", "prompt_desk"):
+        getattr(workspace, part)
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):

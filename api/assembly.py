@@ -62,6 +62,7 @@ from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
+from pipeline.prompts.desk import PromptDesk
 from pipeline.prompts.experiments import Experiments
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.improve import Improver
@@ -302,6 +303,10 @@ class Workspace:
     @cached_property
     def release_desk(self) -> ReleaseDesk:
         return ReleaseDesk(ReleaseStore(self.database), self.prompts, self.policies, lambda: self.generator.info)
+
+    @cached_property
+    def prompt_desk(self) -> PromptDesk:
+        return PromptDesk(self.prompts, self._gates)
 
     def _gates(self) -> Gates:
         """What the policy in force asks of prompts before they go live."""

@@ -1,8 +1,8 @@
-"""Who asks, and whether they may: every route under /v1 names the least role that reaches it, or cannot be made."""
+"""Who asks, and whether they may: every route under /v1 names the roles that reach it, or cannot be made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ _REACH = {
     Role.ADMIN: set(Role),
 }
 """By role: the routes that it reaches, by the role that they ask for."""
+_OR = " or "
 LONGEST_SECRET = 256
 
 
@@ -41,8 +42,9 @@ class Call:
         return self.principal.groups is not None
 
 
-def authorise(request: Request, least: Role) -> Principal:
-    """The owner of the request's key. Raises Unauthenticated without a key that holds, Forbidden below `least`.
+def authorise(request: Request, roles: Collection[Role]) -> Principal:
+    """The owner of the request's key. Raises Unauthenticated without a key that holds, Forbidden for one that reaches
+    the routes of none of `roles`.
 
     The key is read from the store each time, so that a revoked one ends at once.
     """
@@ -52,8 +54,8 @@ def authorise(request: Request, least: Role) -> Principal:
         raise Unauthenticated("Send an API key as `Authorization: Bearer vouch_…`; `vouch keys create` makes one.")
     services: Services = request.app.state.services
     principal = services.workspace.keys.authenticate(secret)
-    if least not in _REACH[principal.role]:
-        raise Forbidden(f"This needs a key of role {least.value}; yours has role {principal.role.value}.")
+    if _REACH[principal.role].isdisjoint(roles):
+        raise Forbidden(f"This needs a key of role {_OR.join(roles)}; yours has role {principal.role.value}.")
     return principal
 
 
@@ -65,11 +67,11 @@ class GuardedRoute(APIRoute):
         named = (self.openapi_extra or {}).get(ROLE)
         if named is None:
             raise ValueError(f"{self.path} does not say which role it needs")
-        least = Role(named)
+        roles = [Role(one) for one in str(named).split(_OR)]
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            request.state.principal = await run_in_threadpool(authorise, request, least)
+            request.state.principal = await run_in_threadpool(authorise, request, roles)
             if "\x00" in request.scope["path"] or b"%00" in request.scope.get("query_string", b""):
                 raise InvalidInput("The address holds a NUL character.")
             return await handle(request)
@@ -77,14 +79,19 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-def guarded(least: Role, operation_id: str, summary: str, *refusals: int, status: int = 200) -> dict[str, Any]:
-    """What every guarded route declares of itself: role, name, summary, and the refusals that it documents."""
+def guarded(
+    least: Role | Sequence[Role], operation_id: str, summary: str, *refusals: int, status: int = 200
+) -> dict[str, Any]:
+    """What every guarded route declares of itself: role, name, summary, and the refusals that it documents. Of several
+    roles, each reaches it: `editor or reviewer`.
+    """
+    roles = [least] if isinstance(least, Role) else least
     return {
         "operation_id": operation_id,
         "summary": summary,
         "status_code": status,
         "responses": problem_responses(*sorted({401, 403, 422, 500, 503, *refusals})),
-        "openapi_extra": {ROLE: least.value, "security": [{"apiKey": []}]},
+        "openapi_extra": {ROLE: _OR.join(roles), "security": [{"apiKey": []}]},
     }
 
 

@@ -150,8 +150,11 @@ class KeyRequest(Strict):
     )
 
     role: Annotated[
-        Literal["app", "reviewer", "admin"],
-        Field(description="app: ask; reviewer: also read every answer; admin: everything."),
+        Literal["app", "editor", "reviewer", "admin"],
+        Field(
+            description="app: ask; editor: also write prompts; reviewer: also read every answer, and decide; "
+            "admin: everything."
+        ),
     ]
     name: Annotated[Text, Field(max_length=128, description="What the key is for.")] = ""
     groups: Annotated[
@@ -1025,7 +1028,7 @@ class Key(Strict):
 
     id: str
     name: str
-    role: Literal["app", "reviewer", "admin"]
+    role: Literal["app", "editor", "reviewer", "admin"]
     groups: list[str] | None
     created_at: str
     expires_at: str | None

@@ -4,6 +4,8 @@ VouchError
 ├── InvalidInput          the caller's request is wrong           HTTP 422, exit 2
 ├── NotFound              no such thing, or not yours to see      HTTP 404, exit 1
 ├── Conflict              the thing has changed or exists already HTTP 409, exit 1
+│   └── PreconditionFailed the change is not of the newest version  HTTP 412, exit 1
+├── PreconditionRequired  a change must say what it is of       HTTP 428, exit 1
 ├── Unauthenticated       no key, or a key that does not hold     HTTP 401, exit 1
 ├── Forbidden             the key's role does not reach this      HTTP 403, exit 1
 ├── ParseFailure          a file cannot become text               recorded on the document
@@ -46,6 +48,20 @@ class Conflict(VouchError):
 
     status = 409
     slug = "conflict"
+
+
+class PreconditionFailed(Conflict):
+    """A change was made from a version that is not the newest any more (RFC 9110, section 15.5.13)."""
+
+    status = 412
+    slug = "precondition-failed"
+
+
+class PreconditionRequired(VouchError):
+    """A change did not say which version it was made from, so it could undo another's (RFC 6585, section 3)."""
+
+    status = 428
+    slug = "precondition-required"
 
 
 class Unauthenticated(VouchError):

@@ -205,6 +205,23 @@ class Answering:
             found.decomposer,
         )
 
+    def context(self, question: Question) -> Evidence:
+        """The passages that an answer to `question` would be made from now, as its policy leaves them; nothing is
+        recorded. Raises as `retrieve` does.
+        """
+        self._guard(question)
+        top_k = question.top_k or self._settings.top_k
+        policy = self._oversight.book.in_force() if self._oversight else compile_policy(shipped_policy())
+        matter = matter_of(policy, question.text, question.stakes)
+
+        def assembled() -> Evidence:
+            state, at = self._state(question), datetime.now(UTC).isoformat(timespec="microseconds")
+            found = self._searcher.search(question.text, state, question.principal, top_k)
+            whole = assemble(found, state.snapshot, self._settings.context_tokens)
+            return judge_context(policy, matter, whole, self._standings, state.access_version, at)[0]
+
+        return self._steadily(assembled)
+
     def why_not(self, question: Question, document: DocumentInfo) -> DocumentFate:
         """Why a document comes as far as it does when `retrieve` is asked the same. The caller has checked that the
         question's principal may see the document in the question's snapshot. Raises as `retrieve` does.

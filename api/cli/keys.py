@@ -33,7 +33,10 @@ def list_keys(call: Call, limit: Limit = 100, cursor: Cursor = None) -> None:
 @command(commands, "create")
 def create(
     call: Call,
-    role: Annotated[Role, typer.Option(help="app asks; reviewer also reads every answer; admin may do all.")],
+    role: Annotated[
+        Role,
+        typer.Option(help="app asks; editor also writes prompts; reviewer also reads every answer; admin may do all."),
+    ],
     groups: Annotated[
         str | None,
         typer.Option(

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from kernel.errors import Conflict, NotFound
+from kernel.errors import Conflict, NotFound, PreconditionFailed
 from kernel.ids import sha256
 from kernel.records import PromptVersion
 from kernel.storage.database import Database
@@ -68,16 +68,13 @@ class Prompts:
         """Store a text as the next version of a prompt. `expected` is the newest version that its author has seen; 0:
         none; None: whatever there is. `shipped` is the newest version that came with the program.
 
-        Raises Conflict where somebody else saved meanwhile, or where this text is a version already.
+        Raises PreconditionFailed where somebody else saved meanwhile, Conflict where this text is a version already.
         """
         with self._database.write() as connection:
             refuse_erased_person(connection, author)
             newest = max(_newest(connection, name), shipped)
             if expected is not None and expected != newest:
-                raise Conflict(
-                    f"prompt {name} is at version {newest} now, and your change is of version {expected}: "
-                    "read it again, and save your change of that"
-                )
+                raise PreconditionFailed(_overtaken(name, expected, newest))
             known = connection.execute(select(prompt_version).where(prompt_version.c.sha256 == sha256(text))).first()
             if known is not None:
                 raise Conflict(f"this text is version {known.version} of prompt {known.name} already")
@@ -224,6 +221,13 @@ def read_events(connection: Connection, after: int) -> list[PromptEvent]:
     """The journal in order, from after an entry on, as a transaction sees it."""
     query = select(prompt_event).where(prompt_event.c.leaf > after).order_by(prompt_event.c.leaf)
     return [event_record(row) for row in connection.execute(query)]
+
+
+def _overtaken(name: str, expected: int, newest: int) -> str:
+    if not newest:
+        return f"there is no prompt {name} yet, and your change is of version {expected}"
+    of = f"of version {expected}" if expected else "of a new prompt"
+    return f"prompt {name} is at version {newest} now, and your change is {of}: read it again, change that"
 
 
 def _newest(connection: Connection, name: str) -> int:

@@ -35,6 +35,8 @@ SHOWN_FAULTS = 5
 _SECTION = re.compile(r"^# (.+)$", re.MULTILINE)
 _TURN = re.compile(r"^## (user|assistant)[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"```ya?ml\n(.*?)\n?```", re.DOTALL)
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's safe loader where it is there: the same data, twenty times as fast."""
 _DATA_TYPES = ("string", "array", "object")
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,46}$")]
@@ -218,13 +220,17 @@ def load_yaml(text: str, where: str, above: int) -> Any:
     """Data from YAML without aliases and not nested too deeply; `above` lines lie before it, for errors."""
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=_LOADER):
             if isinstance(event, yaml.AliasEvent):
                 raise InvalidInput(f"{where}: aliases are not allowed")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise InvalidInput(f"{where}: nested deeper than {DEEPEST}")
-        return yaml.safe_load(text)
+        loader = _LOADER(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1 + above}" if mark is not None else ""

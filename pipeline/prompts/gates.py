@@ -64,12 +64,17 @@ def check_guarded(version: PromptVersion, known: PromptState, gates: Gates) -> N
     """Raises Conflict that says what a version still needs before callers get it. One that was live before needs
     nothing.
     """
-    standing = known.standing(version.version)
-    missing = [] if known.was_live(version.version) else missing_for_release(version, standing, gates)
-    if known.retired or standing.retired:
-        missing = ["it is retired"]
+    missing = missing_now(version, known, gates)
     if missing:
         raise Conflict(f"version {version.version} of prompt {version.name} cannot go live: {'; '.join(missing)}")
+
+
+def missing_now(version: PromptVersion, known: PromptState, gates: Gates) -> list[str]:
+    """What keeps a version from callers now; nothing where it was live before and is not retired."""
+    standing = known.standing(version.version)
+    if known.retired or standing.retired:
+        return ["it is retired"]
+    return [] if known.was_live(version.version) else missing_for_release(version, standing, gates)
 
 
 def missing_for_release(version: PromptVersion, standing: Standing, gates: Gates) -> list[str]:

@@ -40,6 +40,8 @@ from pipeline.prompts.state import LIVE, PRODUCTION, STOPPED, ExperimentState, L
 DEFAULT = "grounded-answer"
 PROGRAM = "vouch"
 """The author of prompts that come with the program."""
+RESERVED = frozenset({"check", "export", "import", "overdue", "playground", "search"})
+"""Names that no prompt may have: they are addresses of the library itself."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,46}")
 _LABEL = re.compile(r"[a-z][a-z0-9._-]{0,46}")
 
@@ -143,13 +145,21 @@ class PromptLibrary:
 
     def choose(self, reference: str | None, asker: Asker) -> Chosen:
         """The version that a caller gets for a reference: a name alone goes by the prompt's rules, then by the
-        experiment that runs, else to the version in production. Raises NotFound, and Forbidden for a draft by its
-        number.
+        experiment that runs, else to the version in production. Raises NotFound: for who only asks, in the same words
+        whether a version is not there or not for them.
         """
         name, label = split_reference(reference)
         known = self.state().of(name)
         if known.retired:
             raise NotFound(f"prompt {name} is retired")
+        try:
+            return self._choice(name, label, known, asker)
+        except (NotFound, Forbidden) as error:
+            if asker.principal.role == Role.APP:
+                raise NotFound(f"no prompt {reference or DEFAULT}") from error
+            raise
+
+    def _choice(self, name: str, label: str, known: PromptState, asker: Asker) -> Chosen:
         if label.isdecimal():
             found = self._version(name, int(label))
             if asker.principal.role == Role.APP and self.state_of(found, known) != LIVE:
@@ -168,9 +178,9 @@ class PromptLibrary:
             return LIVE if not known.retired else RETIRED
         return known.state_of(version.version)
 
-    def labels(self, name: str) -> dict[str, int]:
+    def labels(self, name: str, known: PromptState | None = None) -> dict[str, int]:
         """Every label of a prompt and the number of the version that it is on."""
-        known = self.state().of(name)
+        known = known or self.state().of(name)
         found = dict(known.labels)
         first = self._pointed(name, known, PRODUCTION)
         return found | ({PRODUCTION: first} if first else {})
@@ -257,7 +267,8 @@ class PromptLibrary:
         """Store a text as the next version of the prompt that it names; it changes no answer until a label is moved.
 
         `expected` is the version that the change was made from (0: a new prompt). Raises InvalidInput that names what
-        is wrong with the text, Conflict where somebody else saved meanwhile.
+        is wrong with the text, PreconditionFailed where somebody else saved meanwhile, Conflict where this text is a
+        version already.
         """
         text = text.replace("\r\n", "\n")
         anatomy = read_prompt(text)
@@ -267,6 +278,8 @@ class PromptLibrary:
         compile_prompt(PromptVersion(name, 0, sha256(text), "", text))
         if len(message) > LARGEST // 64:
             raise InvalidInput("the message is too long: say in a sentence what changed")
+        if name in RESERVED:
+            raise InvalidInput(f"no prompt can be called {name}: choose another name")
         try:
             shipped = max(one.version for one in self.versions(name))
         except NotFound:

@@ -73,6 +73,7 @@ class Site:
     anonymous: httpx.Client
     app_key: httpx.Client
     hr: httpx.Client
+    editor: httpx.Client
     reviewer: httpx.Client
     admin: httpx.Client
 
@@ -115,6 +116,7 @@ def site_at(home: Path, models: Path, **flags: Any) -> Iterator[Site]:
                 "anonymous": None,
                 "app_key": workspace.keys.create(Role.APP)[1],
                 "hr": workspace.keys.create(Role.APP, ["hr"])[1],
+                "editor": workspace.keys.create(Role.EDITOR)[1],
                 "reviewer": workspace.keys.create(Role.REVIEWER)[1],
                 "admin": workspace.keys.create(Role.ADMIN, None)[1],
             }

@@ -147,13 +147,18 @@ def test_rules_choose_by_who_asks(library: PromptLibrary) -> None:
 
 def test_drafts_are_not_for_apps(library: PromptLibrary) -> None:
     number = library.save(text("Unseen."), ANN.id, "").version
-    with pytest.raises(Forbidden, match="not live"):
+    with pytest.raises(NotFound, match=f"^no prompt {DEFAULT}@{number}$"):
         library.choose(f"{DEFAULT}@{number}", asker())
+    with pytest.raises(NotFound, match=f"^no prompt {DEFAULT}@{number + 1}$"):
+        library.choose(f"{DEFAULT}@{number + 1}", asker())
     assert library.choose(f"{DEFAULT}@{number}", asker(ANN)).version.version == number
     fresh = library.save(text("New.", "fresh"), ANN.id, "", expected=0)
     assert fresh.version == 1
     with pytest.raises(NotFound, match="no label production"):
-        library.choose("fresh", asker())
+        library.choose("fresh", asker(ANN))
+    for name in ("fresh", "fresh@staging", "nowhere"):
+        with pytest.raises(NotFound, match=f"^no prompt {name}$"):
+            library.choose(name, asker())
 
 
 def test_a_retired_prompt_answers_nothing(library: PromptLibrary) -> None:

@@ -1,22 +1,175 @@
-"""Listing prompts."""
+"""Looking at prompts: listings, one prompt, its versions, differences, what it renders to, its history."""
 
 from __future__ import annotations
 
-from api.cli.call import Call, command
-from api.cli.prompts.group import commands
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from api.cli.call import Call, command, number_cursor, page_of
+from api.cli.options import Cursor, Limit
+from api.cli.output import safe, show_fields
+from api.cli.prompts.group import Name, Reference, commands, inputs_of, text_or_version, version_of
+from kernel.records import Evidence, Question
+from pipeline.prompts.desk import Wanted, next_of
+from pipeline.prompts.views import anatomy_of
+
+_COLUMNS = ("name", "version", "state", "production", "kind", "folder", "owner", "description")
+_STYLES = {"+ ": "green", "- ": "red"}
+
+
+class State(StrEnum):
+    """Where a version may stand."""
+
+    DRAFT = "draft"
+    IN_REVIEW = "in_review"
+    APPROVED = "approved"
+    LIVE = "live"
+    RETIRED = "retired"
 
 
 @command(commands, "list")
-def list_prompts(call: Call) -> None:
+def list_prompts(
+    call: Call,
+    kind: Annotated[str | None, typer.Option(help="Prompts of this kind.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Prompts with this tag.")] = None,
+    folder: Annotated[str | None, typer.Option(help="Prompts in this folder or below it.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Prompts of this owner.")] = None,
+    state: Annotated[State | None, typer.Option(help="Prompts with a version in this state.")] = None,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Prompts whose review_by date is past.")] = False,
+    limit: Limit = 1000,
+    cursor: Cursor = None,
+) -> None:
     """List prompts by name: the newest version of each, and where production is."""
-    library = call.workspace.prompts
-    items = [
-        {
-            "name": one.name,
-            "version": one.version,
-            "state": library.state_of(one),
-            "production": library.labels(one.name).get("production"),
-        }
-        for one in library.newest()
-    ]
-    call.show_list(items, None, ("name", "version", "state", "production"))
+    wanted = Wanted(kind, tag, folder, owner, state.value if state else None, overdue)
+    _list(call, wanted, limit, cursor)
+
+
+@command(commands, "overdue")
+def overdue(call: Call, limit: Limit = 1000, cursor: Cursor = None) -> None:
+    """List prompts whose review_by date is past: look at them again, and save a version with a later date."""
+    _list(call, Wanted(overdue=True), limit, cursor, (*_COLUMNS[:4], "owner", "review_by"))
+
+
+def _list(call: Call, wanted: Wanted, limit: int, cursor: str | None, columns: tuple[str, ...] = _COLUMNS) -> None:
+    items = next_of(call.workspace.prompt_desk.items(wanted), cursor or "")
+    shown, rest = page_of([one | {"production": one["labels"].get("production")} for one in items], limit, "name")
+    call.show_list(shown, rest, columns)
+
+
+@command(commands, "show")
+def show(
+    call: Call,
+    reference: Reference,
+    text: Annotated[bool, typer.Option("--text", help="Write the text of its file alone.")] = False,
+) -> None:
+    """Show a prompt: its text, where it stands, its labels, and what it lacks to be released."""
+    version = version_of(call, reference)
+    desk, library = call.workspace.prompt_desk, call.workspace.prompts
+    newest = library.versions(version.name)[0].version
+    found = desk.show(version.name)
+    if version.version != newest:
+        item = desk.version_item(version.name, version.version)
+        item.pop("labels")
+        found |= desk.text(version.name, version.version) | item
+    found["newest"] = newest
+
+    def words(out: Console) -> None:
+        if text:
+            out.print(Text(safe(version.template.rstrip("\n"))), soft_wrap=True)
+        else:
+            _show(out, found)
+
+    call.show(found, words)
+
+
+@command(commands, "versions")
+def versions(call: Call, name: Name, limit: Limit = 100, cursor: Cursor = None) -> None:
+    """List the versions of a prompt, newest first, with where each stands."""
+    before = number_cursor(cursor)
+    items = call.workspace.prompt_desk.versions(name)
+    shown, rest = page_of([one for one in items if before is None or one["version"] < before], limit, "version")
+    call.show_list(shown, rest, ("version", "state", "labels", "author", "message", "created_at"))
+
+
+@command(commands, "diff")
+def diff(
+    call: Call,
+    one: Annotated[str, typer.Argument(metavar="A", help="A prompt, one version of it, or a file.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="Another of these.")],
+) -> None:
+    """Show how A became B, section by section."""
+    old, new = text_or_version(call, one), text_or_version(call, other)
+    found = call.workspace.prompt_desk.difference(old, new)
+
+    def words(out: Console) -> None:
+        if found["same"]:
+            out.print("no section differs")
+        for section in found["sections"]:
+            out.print(Text(safe(f"# {section['section']} ({section['change']})"), style="bold"))
+            for line in section["lines"]:
+                out.print(Text(safe(line), style=_STYLES.get(line[:2], "dim")), soft_wrap=True)
+
+    call.show(found, words)
+
+
+@command(commands, "render")
+def render(
+    call: Call,
+    reference: Annotated[
+        str, typer.Argument(metavar="NAME[@LABEL|@VERSION]|FILE", help="A prompt, one version of it, or a file.")
+    ],
+    given: Annotated[list[str] | None, typer.Option("--input", metavar="NAME=VALUE", help="An input.")] = None,
+    inputs: Annotated[Path | None, typer.Option(metavar="FILE", help="Inputs as a JSON or YAML object.")] = None,
+    question: Annotated[str, typer.Option(help="A question; its passages are retrieved.")] = "",
+) -> None:
+    """Show what each section renders to, with data between its tags. No model is asked and nothing is recorded."""
+    version = text_or_version(call, reference)
+    values = inputs_of(version, given, inputs)
+    evidence = Evidence(0, ())
+    if question and anatomy_of(version).grounded:
+        evidence = call.with_model.answering.context(Question(question))
+    found = call.workspace.prompt_desk.rendered(version, question, evidence, values)
+
+    def words(out: Console) -> None:
+        for section in found["sections"]:
+            out.print(Text(safe(f"# {section['section']}"), style="bold"))
+            out.print(Text(safe(f"{section['text']}\n")), soft_wrap=True)
+
+    call.show(found, words)
+
+
+@command(commands, "history")
+def history(call: Call, name: Name, limit: Limit = 100, cursor: Cursor = None) -> None:
+    """List everything that happened to a prompt, newest first: what, when, by whom, and what they said."""
+    start = number_cursor(cursor) or 0
+    desk = call.workspace.prompt_desk
+    items = [one | {"place": place} for place, one in enumerate(desk.history(name), 1)]
+    found, rest = page_of(items[start:], limit, "place")
+    shown = desk.with_words([{member: value for member, value in one.items() if member != "place"} for one in found])
+    call.show_list(shown, rest, ("created_at", "kind", "version", "label", "by", "comment"))
+
+
+def _show(out: Console, found: dict[str, Any]) -> None:
+    names = ("name", "version", "newest", "state", "sha256", "author", "message", "created_at", "labels", "kind")
+    show_fields(out, {name: found[name] for name in (*names, "owner", "folder", "tags", "review_by")})
+    standing = found["standing"]
+    for outcome in standing["tests"]:
+        word = "passed" if outcome.get("passed") else "failed"
+        out.print(Text(safe(f"tests {word} with {outcome['model']}, {outcome['created_at']}")), soft_wrap=True)
+    if standing["approvers"]:
+        out.print(Text(safe(f"approved by {', '.join(standing['approvers'])}")), soft_wrap=True)
+    for clause in standing["missing"]:
+        out.print(Text(safe(f"to be released: {clause}"), style="yellow"), soft_wrap=True)
+    if found["overdue"]:
+        out.print(Text(safe(f"to be looked at again since {found['review_by']}"), style="yellow"), soft_wrap=True)
+    for rule in found["rules"]:
+        out.print(Text(safe(f"rule: {rule['when']} get {rule['label']}")), soft_wrap=True)
+    if found["experiment"]:
+        out.print(Text(safe(f"experiment {found['experiment']} runs")), soft_wrap=True)
+    out.print()
+    out.print(Text(safe(found["text"].rstrip("\n"))), soft_wrap=True)
