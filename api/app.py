@@ -31,6 +31,7 @@ from api.routes import (
     ledger,
     lineage,
     policies,
+    prompt_tests,
     questions,
     reviews,
     snapshots,
@@ -55,6 +56,7 @@ ROUTERS = (
     snapshots,
     entities,
     policies,
+    prompt_tests,
     reviews,
     ledger,
     keys,
@@ -134,6 +136,8 @@ def _start(services: Services) -> None:
     ):
         getattr(workspace, part)
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
+        getattr(workspace, part)
+    for part in ("prompts", "prompt_tester"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):
         getattr(workspace, part)

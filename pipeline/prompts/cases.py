@@ -152,7 +152,7 @@ class CaseFile(Strict):
 
 @dataclass(frozen=True)
 class Case:
-    """A case ready to run. `context` of None: passages of `snapshot`, or (without one) none at all are retrieved.
+    """A case ready to run. `context` of None: a question is answered from passages of `snapshot`, or of the live one.
 
     `suite` is the shipped suite that it is of, or empty; `skip` says why it cannot be run with this prompt, if so.
     """
@@ -168,6 +168,11 @@ class Case:
     raw: Mapping[str, Any]
     suite: str = ""
     skip: str = ""
+
+    @property
+    def searches(self) -> bool:
+        """Whether it is answered from documents of the workspace."""
+        return bool(self.question) and self.context is None
 
 
 def read_cases(compiled: Compiled) -> tuple[Case, ...]:
@@ -249,10 +254,8 @@ def _check_ask(case: Case, compiled: Compiled, where: str) -> None:
         return
     if not case.question:
         raise InvalidInput(f"{where}, question: Field required: this prompt has a section 'question'")
-    if (case.context is None) == (case.snapshot is None):
-        raise InvalidInput(
-            f"{where}, context: pin what it is answered from: either `context` (passages) or `snapshot` (a number)"
-        )
+    if case.context is not None and case.snapshot is not None:
+        raise InvalidInput(f"{where}, snapshot: pin either `context` (passages) or `snapshot` (a number), not both")
 
 
 def _check_kinds(case: Case, compiled: Compiled, where: str) -> None:

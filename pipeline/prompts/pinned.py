@@ -49,15 +49,17 @@ class PinnedEvidence:
 
     def of(self, case: Case) -> Evidence:
         """What a case is answered from. Raises NotFound for a snapshot that is not there."""
-        if case.snapshot is not None:
+        if case.context is None:
             return self._of_snapshot(case.question, case.snapshot)
-        return self._of_passages(case.question, case.context or ())
+        return self._of_passages(case.question, case.context)
 
-    def _of_snapshot(self, question: str, number: int) -> Evidence:
-        named = self.snapshots.resolve(str(number))
-        state = replace(self.snapshots.live(), snapshot=named, last_chunk=self.snapshots.last_chunk(named))
+    def _of_snapshot(self, question: str, number: int | None) -> Evidence:
+        state = self.snapshots.live()
+        if number is not None:
+            named = self.snapshots.resolve(str(number))
+            state = replace(state, snapshot=named, last_chunk=self.snapshots.last_chunk(named))
         found = self.searcher().search(question, state, ANYBODY, self.top_k)
-        return assemble(found, named, self.context_tokens)
+        return assemble(found, state.snapshot, self.context_tokens)
 
     def _of_passages(self, question: str, pinned: Sequence[PinnedPassage]) -> Evidence:
         if not pinned:

@@ -16,7 +16,10 @@ FIGURES = ("pass_rate", "support", "confidence", "similarity", "latency_ms", "to
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What came of one case: passed, failed or skipped, and why; `suite` is empty for the prompt's own cases."""
+    """What came of one case: passed, failed or skipped, and why; `suite` is empty for the prompt's own cases.
+
+    `searched`: its replies hold words of the workspace's documents.
+    """
 
     case: str
     suite: str
@@ -24,7 +27,7 @@ class CaseResult:
     reason: str = ""
     findings: tuple[Finding, ...] = ()
     replies: tuple[Reply, ...] = ()
-    snapshot: int | None = None
+    searched: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

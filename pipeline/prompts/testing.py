@@ -21,7 +21,7 @@ from pipeline.grounding import Checks, ground
 from pipeline.prompts.assertions import FAILED, PASSED, SKIPPED, Finding, Matter, Means, Reply, judge
 from pipeline.prompts.cases import Case, read_cases, swapped
 from pipeline.prompts.gates import OWN_WORDS, Gates, model_of
-from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.library import PromptLibrary, split_reference
 from pipeline.prompts.output import Try, generate_checked
 from pipeline.prompts.pinned import PinnedEvidence
 from pipeline.prompts.rendering import Compiled, compile_prompt, data_blocks, render
@@ -81,13 +81,14 @@ class PromptTester:
         self._parts = parts
 
     def run(self, reference: str, actor: Principal, asked: Asked | None = None) -> Report:
-        """Run the cases of `NAME[@LABEL|@VERSION]`, and record the outcome for each model.
+        """Run the cases of `NAME[@LABEL|@VERSION]`, of the newest version for a name alone; record the outcome for each
+        model.
 
         Raises NotFound, InvalidInput for a prompt without cases, Unavailable where the model server is away (then
         nothing is recorded).
         """
         asked = asked or Asked()
-        version = self._library.find(reference)
+        version = self._version(reference)
         compiled = compile_prompt(version)
         suites = tuple(dict.fromkeys((*asked.suites, *self._parts.gates().suites)))
         cases = self._cases(compiled, suites, asked)
@@ -105,6 +106,10 @@ class PromptTester:
         digest = sha256(canonical_json([[one.suite, dict(one.raw)] for one in cases]))
         report = Report(version, baseline.version if baseline else None, suites, digest, tuple(runs))
         return self._recorded(report, actor) if whole else report
+
+    def _version(self, reference: str) -> PromptVersion:
+        name, label = split_reference(reference)
+        return self._library.find(reference) if label else self._library.versions(name)[0]
 
     def _cases(self, compiled: Compiled, suites: Sequence[str], asked: Asked) -> tuple[Case, ...]:
         own = read_cases(compiled)
@@ -165,7 +170,7 @@ class PromptTester:
             _reason(findings),
             findings,
             tuple(one for one in (reply, other) if one is not None),
-            snapshot=case.snapshot,
+            searched=case.searches,
         )
 
     @staticmethod
@@ -268,12 +273,12 @@ def _data(report: Report, run: ModelRun) -> dict[str, Any]:
 
 
 def _words(run: ModelRun) -> Mapping[str, Any]:
-    """What it says to those who may read it. Of cases on a snapshot no text is kept: it is that of documents."""
+    """What it says to those who may read it. Where documents were searched no text is kept: it is theirs."""
     cases = []
     for one in run.results:
         kinds = [{"kind": finding.kind, "state": finding.state} for finding in one.findings]
         shown = {"case": one.case, "suite": one.suite, "state": one.state, "expect": kinds}
-        if one.snapshot is None:
+        if not one.searched:
             shown["reason"] = one.reason
             if one.state == FAILED and one.replies:
                 shown["reply"] = one.replies[0].text[:KEPT_REPLY]
