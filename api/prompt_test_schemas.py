@@ -22,7 +22,7 @@ class PromptTestRequest(Strict):
     baseline: Annotated[
         Text | None,
         Field(
-            max_length=200, description="Version, label or `name@label` to compare with; `none`. Default: production."
+            max_length=200, description="Version, label or `name@label` to compare with, or `none`; else production."
         ),
     ] = None
     cases: Annotated[Names, Field(default_factory=list, description="Only these; then nothing is recorded.")]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
-from pipeline.prompts.assertions import FAILED, SKIPPED
+from pipeline.prompts.replies import FAILED, SKIPPED
 from pipeline.prompts.results import CaseResult, ModelRun, Report
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

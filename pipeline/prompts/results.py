@@ -8,7 +8,8 @@ from statistics import fmean, median
 from typing import Any
 
 from kernel.records import PromptVersion
-from pipeline.prompts.assertions import FAILED, PASSED, SKIPPED, Finding, Reply, support_share
+from pipeline.prompts.assertions import support_share
+from pipeline.prompts.replies import FAILED, PASSED, SKIPPED, Finding, Reply
 
 FIGURES = ("pass_rate", "support", "confidence", "similarity", "latency_ms", "tokens", "cost")
 """What is measured of a version: shares and means over the cases that were run; latency is a median."""

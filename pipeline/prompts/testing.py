@@ -18,13 +18,14 @@ from kernel.ids import canonical_json, sha256
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import Evidence, Generation, Principal, PromptVersion
 from pipeline.grounding import Checks, ground
-from pipeline.prompts.assertions import FAILED, PASSED, SKIPPED, Finding, Matter, Means, Reply, judge
+from pipeline.prompts.assertions import judge
 from pipeline.prompts.cases import Case, read_cases, swapped
 from pipeline.prompts.gates import OWN_WORDS, Gates, model_of
 from pipeline.prompts.library import PromptLibrary, split_reference
 from pipeline.prompts.output import Try, generate_checked
 from pipeline.prompts.pinned import PinnedEvidence
 from pipeline.prompts.rendering import Compiled, compile_prompt, data_blocks, render
+from pipeline.prompts.replies import FAILED, PASSED, SKIPPED, Finding, Matter, Means, Reply
 from pipeline.prompts.results import CaseResult, ModelRun, Report, metrics_of
 from pipeline.prompts.state import PRODUCTION
 from pipeline.prompts.suites import suite_cases
