@@ -307,6 +307,8 @@ def neutral(swap: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def _replacer(words: Mapping[str, str]) -> Callable[[str], str]:
+    if not words:
+        return lambda text: text
     longest = sorted(words, key=len, reverse=True)
     found = re.compile(rf"(?<!\w)(?:{'|'.join(re.escape(one) for one in longest)})(?!\w)")
     return lambda text: found.sub(lambda match: words[match.group()], text)
