@@ -301,7 +301,7 @@ def neutral(swap: Mapping[str, str]) -> Callable[[str], str]:
     marks: dict[str, str] = {}
     for number, pair in enumerate(swap.items()):
         known = {marks[word] for word in pair if word in marks}
-        mark = min(known, default=f"⟨{number}⟩")
+        mark = min(known, default=f"⟨{chr(ord('A') + number)}⟩")  # no digit: it would count as a number of the text
         marks = {word: mark if one in known else one for word, one in marks.items()} | dict.fromkeys(pair, mark)
     return _replacer(marks)
 
