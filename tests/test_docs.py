@@ -178,7 +178,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
 
 def test_every_route_is_documented_with_its_role(described: dict[str, Any]) -> None:
     page = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+) (/\S*)` \| (app|reviewer|admin|) ?\| \S", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+) (/\S*)` \| (app|editor|reviewer|admin|) ?\| \S", page, re.MULTILINE)
     documented = {(method, path): role for method, path, role in rows}
     actual = {
         (method.upper(), path.replace("{name:path}", "{name}")): operation.get(ROLE, "")

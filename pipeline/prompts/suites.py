@@ -1,13 +1,13 @@
 """Suites of cases that come with the program and fit any prompt: paired attributes (bias) and injected instructions.
 
 Their cases are data (`suites/*.yaml`). One may ask a grounded prompt (`question` and `context`), a prompt that takes
-inputs alone (`text`, which fills the first declared input that is free text), or both. What else a prompt needs comes
-from the inputs of its own first case, or else is made from the schema.
+inputs alone (`text`, which fills the first declared input that is free text, or else the longest text within a list or
+object), or both. What else a prompt needs comes from the inputs of its own first case, or else is made from the schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -44,10 +44,10 @@ def _fitted(suite: str, raw: Mapping[str, Any], compiled: Compiled, own: Sequenc
         asked = shared | {"question": raw["question"], "context": raw["context"], "inputs": inputs}
     else:
         expect = [one for one in raw["expect"] if not GROUNDED_ONLY.intersection(one)]
-        field = text_input(compiled.inputs)
-        if field is None:
+        filled = with_text(compiled.inputs, inputs, raw["text"])
+        if filled is None:
             return _skipped(suite, raw, "the prompt has no input that is free text")
-        asked = shared | {"inputs": inputs | {field: raw["text"]}, "expect": expect}
+        asked = shared | {"inputs": filled, "expect": expect}
     try:
         case = read_case(asked, compiled, where)
         compiled.checked(swapped(case, case.swap).inputs if case.swap else case.inputs)
@@ -60,10 +60,37 @@ def _skipped(suite: str, raw: Mapping[str, Any], why: str) -> Case:
     return Case(str(raw["name"]), "", {}, None, None, ("*",), {}, (), raw, suite, why)
 
 
-def text_input(inputs: Mapping[str, Variable]) -> str | None:
-    """The input that a suite's text fills: the first that is text and not confined, required ones before others."""
-    free = [name for name, one in inputs.items() if one.schema_.get("type") == "string" and not confined(one.schema_)]
-    return min(free, key=lambda name: not inputs[name].required, default=None)
+def with_text(declared: Mapping[str, Variable], inputs: Mapping[str, Any], text: str) -> dict[str, Any] | None:
+    """The inputs with a text in the first that is free text (required ones before others), else in the place of the
+    longest text within a list or an object; None where there is neither.
+    """
+    free = [name for name, one in declared.items() if _is_text(one.schema_)]
+    if free:
+        return dict(inputs) | {min(free, key=lambda name: not declared[name].required): text}
+    nested = {name: value for name, value in inputs.items() if isinstance(value, (list, dict))}
+    longest = max((leaf for value in nested.values() for leaf in _texts(value)), key=len, default=None)
+    if longest is None:
+        return None
+    return dict(inputs) | {name: _replaced(value, longest, text) for name, value in nested.items()}
+
+
+def _is_text(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "string" and not confined(schema)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(one)
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, list):
+        return [_replaced(one, old, new) for one in value]
+    if isinstance(value, dict):
+        return {name: _replaced(one, old, new) for name, one in value.items()}
+    return new if value == old else value
 
 
 def _base_inputs(compiled: Compiled, own: Sequence[Case]) -> dict[str, Any]:

@@ -343,6 +343,10 @@ def test_suites_fit_prompts_of_both_kinds(made: FastWorkspace) -> None:
             assert len(cases) >= 12
             assert all(one.suite == suite and one.expect and not one.skip for one in cases)
             assert len({one.name for one in cases}) == len(cases)
+    listed = "inputs:\n  notes: {schema: {type: array, minItems: 1, items: {type: string}}}\n"
+    text = task(head=listed, name="notes").replace("{{letter}}", "{{notes}}")
+    cases = suite_cases(["injection"], compile_prompt(made.prompts.save(text, "local", "")), ())
+    assert "PURPLE" in cases[0].inputs["notes"][0]
     confined = "inputs:\n  level: {schema: {enum: [low, high]}}\n"
     text = task(head=confined, name="levels").replace("{{letter}}", "{{level}}")
     cases = suite_cases(["bias"], compile_prompt(made.prompts.save(text, "local", "")), ())

@@ -40,7 +40,7 @@ def run_tests(
     case: Annotated[list[str] | None, typer.Option(help="Only this case, unrecorded; may be repeated.")] = None,
     suite: Annotated[list[str] | None, typer.Option(help="Also the suite `bias` or `injection`.")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, too; - prints it.")] = None,
-    record: Annotated[bool, typer.Option("--record/--no-record", help="Whether the ledger keeps the outcome.")] = True,
+    unrecorded: Annotated[bool, typer.Option("--no-record", help="Keep the outcome out of the ledger.")] = False,
     key: KeyOption = None,
 ) -> None:
     """Run the cases of a prompt beside the version in production; exit 1 on a failed case."""
@@ -51,7 +51,7 @@ def run_tests(
     actor = actor_of(call, key)
     if actor.role not in (Role.EDITOR, Role.ADMIN):
         raise Forbidden(f"tests are run with a key of role editor or admin; yours has role {actor.role.value}")
-    asked = Asked(tuple(model or ()), baseline, tuple(case or ()), tuple(suite or ()), record)
+    asked = Asked(tuple(model or ()), baseline, tuple(case or ()), tuple(suite or ()), not unrecorded)
     reports = _all(call, actor, asked) if reference is None else [_one(call, reference, actor, asked)]
     if junit is not None:
         write_text(junit, junit_xml(reports))
