@@ -35,6 +35,7 @@ from api.routes import (
     prompt_drafts,
     prompt_reviews,
     prompt_runs,
+    prompt_tests,
     prompts,
     questions,
     releases,
@@ -67,6 +68,7 @@ ROUTERS = (
     releases,
     prompts,
     prompt_reviews,
+    prompt_tests,
     reviews,
     ledger,
     keys,
@@ -151,6 +153,8 @@ def _start(services: Services) -> None:
     for part in ("prompts", "prompt_desk"):
         getattr(workspace, part)
     for part in ("erasures", "holds", "eraser", "retention", "verifier"):
+        getattr(workspace, part)
+    for part in ("prompts", "prompt_tester"):
         getattr(workspace, part)
     for part in ("ledger", "prover", "reporter"):
         getattr(workspace, part)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cached_property
 
 from ingest.sandbox import Limits, ParserPool
@@ -67,11 +69,13 @@ from pipeline.prompts.experiments import Experiments
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.improve import Improver
 from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.pinned import PinnedEvidence
 from pipeline.prompts.playground import Playground
 from pipeline.prompts.promote import Promoter
 from pipeline.prompts.releases import ReleaseDesk
 from pipeline.prompts.runs import PromptRunner
 from pipeline.prompts.search import PromptFinder
+from pipeline.prompts.testing import Parts, PromptTester
 from pipeline.prompts.uses import PromptUses, library_dependents, release_dependents
 from pipeline.prompts.vector_file import VectorFile
 from pipeline.recipe import recipe_of
@@ -226,10 +230,13 @@ class Workspace:
             return ExtractiveGenerator()
         if not settings.openai_base_url or not settings.openai_model:
             raise InvalidInput("generator = openai needs openai_base_url and openai_model")
-        key = settings.openai_api_key
+        return self._openai(settings.openai_base_url, settings.openai_model)
+
+    def _openai(self, base_url: str, model: str) -> OpenAIGenerator:
+        settings, key = self.settings, self.settings.openai_api_key
         return OpenAIGenerator(
-            settings.openai_base_url,
-            settings.openai_model,
+            base_url,
+            model,
             api_key=key.get_secret_value() if key else None,
             temperature=settings.openai_temperature,
             max_tokens=settings.openai_max_tokens,
@@ -311,7 +318,37 @@ class Workspace:
     def _gates(self) -> Gates:
         """What the policy in force asks of prompts before they go live."""
         asked, info = self.policies.in_force().policy.prompts, self.generator.info
-        return Gates(asked.approvals, asked.tests, asked.owner, f"{info.provider}/{info.name}")
+        suites = tuple(asked.suites) if asked.tests else ()
+        return Gates(asked.approvals, asked.tests, asked.owner, f"{info.provider}/{info.name}", suites)
+
+    @cached_property
+    def prompt_tester(self) -> PromptTester:
+        settings = self.settings
+        evidence = PinnedEvidence(
+            self.embedder,
+            self.snapshots,
+            lambda: self.searcher,
+            settings.chunk_tokens,
+            settings.top_k,
+            settings.context_tokens,
+        )
+        return PromptTester(self.prompts, Parts(self.model_named, evidence, self.checks, self._checker, self._gates))
+
+    @contextmanager
+    def model_named(self, name: str | None) -> Iterator[Generator]:
+        """What writes replies: `extractive`, or a model of the configured server by its name; None: as configured.
+
+        Raises InvalidInput where no server is configured.
+        """
+        if name is None:
+            yield self.generator
+        elif name == "extractive":
+            yield ExtractiveGenerator()
+        else:
+            if not self.settings.openai_base_url:
+                raise InvalidInput(f"the model {name} needs a model server: set openai_base_url")
+            with closing(self._openai(self.settings.openai_base_url, name)) as made:
+                yield made
 
     def _checker(self) -> ModelChecker | None:
         """Judges answers by rules in words, where a model server is configured: with few tokens and little time."""

@@ -12,6 +12,7 @@ VouchError
 ├── IntegrityFailure      stored data does not match its hash     HTTP 500, exit 1
 └── Unavailable           a dependency is away; try again         HTTP 503, exit 3
     └── GenerationFailed  the model gave no whole answer          HTTP 502, exit 3
+        └── UnusableReply it replied, but not with a usable one   HTTP 502, exit 3
 """
 
 from __future__ import annotations
@@ -105,3 +106,7 @@ class GenerationFailed(Unavailable):
 
     status = 502
     slug = "generation-failed"
+
+
+class UnusableReply(GenerationFailed):
+    """The model server is there and replied, but with nothing that can be used: cut short, withheld, or malformed."""

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from kernel.errors import InvalidInput, Unavailable
+from kernel.errors import GenerationFailed, InvalidInput, Unavailable, UnusableReply
 from kernel.providers.openai_stream import FailedTry, read_fault, worth_retrying
 from kernel.providers.openai_wire import Deadline, DeadlineTransport
 
@@ -88,11 +88,13 @@ class ModelServer:
             outcome = self._try(body, accept, read, deadline)
             if not isinstance(outcome, FailedTry):
                 return outcome
+            failed = outcome
             wait = max(_back_off(number), outcome.after or 0.0)
             if not outcome.again or number > self._retries or wait >= deadline.left():
                 break
             self._sleep(wait)
-        raise self._error(self._sentence(str(outcome), number))
+        error = UnusableReply if failed.replied and self._error is GenerationFailed else self._error
+        raise error(self._sentence(str(failed), number))
 
     def _try(
         self, body: bytes, accept: str, read: Callable[[httpx.Response, Deadline], _Reply], deadline: Deadline

@@ -35,13 +35,15 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class FailedTry(Unavailable):
     """One try gave no whole answer. Its text completes "the model server at X …" and may quote the server.
 
-    `again` says whether another try may help; `after` is how many seconds the server asks to wait before it.
+    `again` says whether another try may help; `after` is how many seconds the server asks to wait before it. `replied`:
+    the model ended its reply as it meant to, and there is no answer in it.
     """
 
-    def __init__(self, what: str, *, again: bool = False, after: float | None = None) -> None:
+    def __init__(self, what: str, *, again: bool = False, after: float | None = None, replied: bool = False) -> None:
         super().__init__(what)
         self.again = again
         self.after = after
+        self.replied = replied
 
 
 def worth_retrying(status: int) -> bool:
@@ -170,7 +172,7 @@ class _Answer:
     def _take_choice(self, choice: _Choice) -> None:
         words = choice.delta or choice.message or _Words()
         if words.refusal:
-            raise FailedTry("refused to answer")
+            raise FailedTry("refused to answer", replied=True)
         if words.content:
             if self.finish is not None:
                 raise FailedTry("went on writing after it had declared its answer finished")
@@ -185,12 +187,12 @@ class _Answer:
             raise FailedTry("never said why its reply ended (no finish_reason), so that it may be cut short")
         if self.finish != "stop":
             other = f"ended with finish_reason {self.finish[:40]!r}, which is no whole answer"
-            raise FailedTry(ENDINGS.get(self.finish, other))
+            raise FailedTry(ENDINGS.get(self.finish, other), replied=True)
         text = "".join(self.parts)
         if not text.strip():
-            raise FailedTry("sent an empty answer")
+            raise FailedTry("sent an empty answer", replied=True)
         if "\0" in text:
-            raise FailedTry("sent an answer with NUL characters in it")
+            raise FailedTry("sent an answer with NUL characters in it", replied=True)
         usage = self.usage
         return Generation(text, prompt_tokens=usage.prompt_tokens or 0, completion_tokens=usage.completion_tokens or 0)
 

@@ -153,13 +153,14 @@ class Impact(Strict):
 
 
 class PromptGates(Strict):
-    """What a version of a prompt needs before callers get it: approvals by others than its author, green tests, an
-    owner.
+    """What a version of a prompt needs before callers get it: approvals by others than its author, green tests (with
+    these of the shipped suites, too), an owner.
     """
 
     approvals: Annotated[int, Field(ge=0, le=10)] = 1
     tests: bool = True
     owner: bool = False
+    suites: Annotated[list[Literal["bias", "injection"]], Field(max_length=2)] = []
 
 
 class Policy(Strict):

@@ -9,22 +9,27 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from kernel.errors import Conflict, InvalidInput
-from kernel.records import PromptVersion
-from pipeline.prompts.anatomy import Label, Strict, faults_text, read_prompt
+from kernel.records import ModelInfo, PromptVersion
+from pipeline.prompts.anatomy import Header, Label, Strict, faults_text, read_prompt
 from pipeline.prompts.state import PromptState, Standing
 
 MOST_RULES = 50
+OWN_WORDS = "extractive"
+"""The provider of answers that take no model."""
 Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(min_length=1, max_length=100)]
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """What the policy in force asks of a version; `model` is the one that must have passed its tests."""
+    """What the policy in force asks of a version; `model` is the one that must have passed its tests, and those of
+    `suites`, where the version names none of its own.
+    """
 
     approvals: int = 1
     tests: bool = True
     owner: bool = False
     model: str = "extractive"
+    suites: tuple[str, ...] = ()
 
 
 class When(Strict):
@@ -88,14 +93,28 @@ def missing_for_release(version: PromptVersion, standing: Standing, gates: Gates
         what = "submit it for review" if not standing.submitted else "somebody other than its author must approve it"
         found.append(f"it has {have} of {gates.approvals} approvals ({what})")
     if gates.tests:
-        found += _missing_tests(bool(anatomy.cases), standing, gates.model)
+        provider, _, name = gates.model.partition("/")
+        model = model_of(anatomy.header, ModelInfo(provider, name)) if name else gates.model
+        found += _missing_tests(bool(anatomy.cases), standing, model, gates.suites)
     return found
 
 
-def _missing_tests(cases: bool, standing: Standing, model: str) -> list[str]:
+def model_of(header: Header, info: ModelInfo, named: str | None = None) -> str:
+    """`provider/name` of the model that replies to a prompt: the one that is named, else the prompt's own, else the
+    configured one. Own words of the documents take no model.
+    """
+    if info.provider == OWN_WORDS:
+        return f"{info.provider}/{info.name}"
+    return f"{info.provider}/{named or header.model.name or info.name}"
+
+
+def _missing_tests(cases: bool, standing: Standing, model: str, suites: Sequence[str]) -> list[str]:
     outcome = standing.tests.get(model)
     if not cases:
         return ["it has no test cases (add a section `# tests`)"]
     if outcome is None:
         return [f"its tests were not run with the model {model} (vouch prompts test)"]
-    return [] if outcome.passed else [f"its tests failed with the model {model} (entry {outcome.leaf} of the ledger)"]
+    if not outcome.passed:
+        return [f"its tests failed with the model {model} (entry {outcome.leaf} of the ledger)"]
+    lacking = [one for one in suites if one not in outcome.data.get("suites", ())]
+    return [f"the suite {one} was not run with the model {model} (vouch prompts test --suite {one})" for one in lacking]

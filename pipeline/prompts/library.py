@@ -32,6 +32,7 @@ from kernel.storage.prompts import (
     Prompts,
 )
 from pipeline.prompts.anatomy import LARGEST, read_prompt
+from pipeline.prompts.cases import read_cases
 from pipeline.prompts.gates import Gates, check_guarded, check_rules
 from pipeline.prompts.rendering import Compiled, compile_prompt
 from pipeline.prompts.shares import arm_of
@@ -275,7 +276,7 @@ class PromptLibrary:
         name = anatomy.header.name
         if anatomy.header.version is not None:
             raise InvalidInput("leave out `version`: the store numbers versions")
-        compile_prompt(PromptVersion(name, 0, sha256(text), "", text))
+        read_cases(compile_prompt(PromptVersion(name, 0, sha256(text), "", text)))
         if len(message) > LARGEST // 64:
             raise InvalidInput("the message is too long: say in a sentence what changed")
         if name in RESERVED:

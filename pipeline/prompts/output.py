@@ -12,7 +12,7 @@ from typing import Any
 
 from nupunkt import sent_spans
 
-from kernel.errors import GenerationFailed
+from kernel.errors import UnusableReply
 from kernel.ports import GenerationRequest, Generator
 from kernel.records import Generation, Message
 from pipeline.prompts.anatomy import Output
@@ -37,7 +37,7 @@ def generate_checked(
 ) -> tuple[Generation, tuple[Try, ...]]:
     """A reply that keeps to the format, and the tries before it; its usage counts all of them.
 
-    Raises GenerationFailed where the second try does not keep to it either.
+    Raises UnusableReply where the second try does not keep to it either.
     """
     first = generator.generate(request)
     faults = output_faults(output, first.text)
@@ -47,9 +47,7 @@ def generate_checked(
     second = _with_usage_of(first, generator.generate(again))
     still = output_faults(output, second.text)
     if still:
-        raise GenerationFailed(
-            f"the reply does not keep to the prompt's output format, tried twice: {'; '.join(still)}"
-        )
+        raise UnusableReply(f"the reply does not keep to the prompt's output format, tried twice: {'; '.join(still)}")
     return second, (Try(first.text, tuple(faults)),)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -132,6 +132,22 @@ def _marked(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return f'<input name="{name}">\n{_harmless(value)}\n</input>'
     return _defused(value)
+
+
+def data_blocks(compiled: Compiled, evidence: Evidence, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """What came from outside, by its text, each as the prompt shows it: between its tags."""
+    found = {one.text: _passage_text(number, one) for number, one in enumerate(evidence.passages, 1)}
+    for name, value in compiled.checked(inputs).items():
+        if name not in compiled.plain:
+            found |= {value: _marked(name, value)} if isinstance(value, str) else dict(_leaf_blocks(value))
+    return found
+
+
+def _leaf_blocks(value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield value, _defused(value)
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _leaf_blocks(one)
 
 
 def _defused(value: Any) -> Any:

@@ -30,7 +30,7 @@ from fake_model_server import (
     token,
 )
 
-from kernel.errors import GenerationFailed, InvalidInput
+from kernel.errors import GenerationFailed, InvalidInput, UnusableReply
 from kernel.ports import GenerationRequest, Generator
 from kernel.providers import model_server
 from kernel.providers.openai import OpenAIGenerator
@@ -98,10 +98,10 @@ def lasting(least: float, most: float) -> Iterator[None]:
     assert least <= length <= most + held_up[0], f"{length} s, held up for {held_up[0]} s"
 
 
-def failure(generator: OpenAIGenerator) -> str:
+def failure(generator: OpenAIGenerator, kind: type[GenerationFailed] = GenerationFailed) -> str:
     with pytest.raises(GenerationFailed) as caught:
         generator.generate(REQUEST)
-    assert type(caught.value) is GenerationFailed
+    assert type(caught.value) is kind
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
     assert KEY not in str(caught.value)
@@ -349,11 +349,15 @@ FINAL = {
 }
 
 
+REPLIED = {"length", "content_filter", "tool_calls", "json cut by length", "refusal", "empty", "blank", "nul"}
+"""Failures in which the model said all that it had to say: another server would not help."""
+
+
 @pytest.mark.parametrize("name", FINAL)
 def test_final_failures_are_named_and_not_tried_again(serve: Serve, make: Make, name: str) -> None:
     step, words = FINAL[name]
     server = serve(step, good)
-    sentence = failure(make(server.url))
+    sentence = failure(make(server.url), UnusableReply if name in REPLIED else GenerationFailed)
     assert words in sentence
     assert sentence.startswith(f"the model server at {server.url} ")
     assert sentence.endswith("(1 try)")

