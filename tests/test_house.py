@@ -98,7 +98,7 @@ def test_every_file_that_the_program_reads_is_packaged() -> None:
     assert [path.name for path in others if not any(path.match(pattern) for pattern in patterns)] == []
     versions = ROOT / "kernel" / "storage" / "migrations" / "versions"
     assert list(versions.glob("0001_*.py"))
-    assert (ROOT / "pipeline" / "prompts" / "library" / "grounded-answer.md") in others
+    assert (ROOT / "pipeline" / "prompts" / "shipped" / "grounded-answer.md") in others
     assert (ROOT / "retrieval" / "ranker.json") in others
 
 

@@ -476,7 +476,7 @@ def split_reference(reference: str | None) -> tuple[str, str]:
 def shipped_prompts() -> Mapping[str, PromptVersion]:
     """The prompts that come with this version of the program, by name."""
     found = {}
-    for path in sorted((Path(__file__).parent / "library").glob("*.md")):
+    for path in sorted((Path(__file__).parent / "shipped").glob("*.md")):
         text = path.read_text(encoding="utf-8")
         header = read_prompt(text).header
         if header.name != path.stem or header.version is None:
