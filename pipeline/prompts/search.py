@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import yaml
@@ -36,6 +37,16 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WEIGHTS = {"name": 4.0, "tags": 3.0, "description": 2.0, "kind": 1.5, "sections": 1.0}
 
 
+def _header(text: str) -> dict[str, Any]:
+    """Front matter that was checked when it was saved, read by the safe loader in C where there is one."""
+    loader = _LOADER(text)
+    try:
+        found: dict[str, Any] = loader.get_single_data()
+        return found
+    finally:
+        loader.dispose()
+
+
 @dataclass(frozen=True)
 class _Entry:
     """A version as it is searched; `public` without its sections, as applications see prompts."""
@@ -51,7 +62,7 @@ class _Entry:
     def of(cls, text: str) -> _Entry:
         """The parts of a text that was checked when it was saved: read anew here it would cost a search its time."""
         sections = dict(section_texts(text))
-        header = yaml.load(sections.pop("front matter"), Loader=_LOADER)  # noqa: S506  the safe loader, in C
+        header = _header(sections.pop("front matter"))
         return cls(
             str(header["name"]),
             str(header.get("kind", "task")),

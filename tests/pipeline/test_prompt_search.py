@@ -35,16 +35,16 @@ def names(made: FastWorkspace, query: str, who: object = EDITOR) -> list[str]:
 
 
 def test_each_part_of_a_prompt_is_searched(made: FastWorkspace) -> None:
-    save(made, "ticket-triage", "Sorts what customers write", "support, inbox")
-    save(made, "risk-digest", "The week in risks", "compliance")
+    save(made, "heron-triage", "Sorts what beekeepers write", "support, aviary")
+    save(made, "zinc-digest", "The week in zinc smelting", "metallurgy")
     save(made, "plain", "Nothing else", constraints="Never speak of zeppelins.")
     for query, name in (
-        ("triage", "ticket-triage"),
-        ("customer", "ticket-triage"),
-        ("inbox", "ticket-triage"),
-        ("risks of the week", "risk-digest"),
+        ("heron triage", "heron-triage"),
+        ("beekeeper", "heron-triage"),
+        ("aviary", "heron-triage"),
+        ("smelting in a week", "zinc-digest"),
         ("zeppelin", "plain"),
-        ("compli", "risk-digest"),
+        ("metallurg", "zinc-digest"),
     ):
         assert names(made, query)[0] == name, query
     with pytest.raises(InvalidInput):
