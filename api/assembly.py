@@ -283,7 +283,8 @@ class Workspace:
     @cached_property
     def prompt_runner(self) -> PromptRunner:
         runs = PromptRuns(self.database)
-        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self._checker())
+        watch = self.experiments.saw
+        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self._checker(), watch)
 
     @cached_property
     def prompt_finder(self) -> PromptFinder:

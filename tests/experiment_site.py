@@ -32,6 +32,8 @@ class Obedient:
             raise GenerationFailed("the model broke")
         if "SILENT" in rules:
             return Generation("", "nothing to say", 10, 1)
+        if not request.evidence.passages:
+            return Generation("Hi!", None, 10, 2)
         passage = request.evidence.passages[0]
         text = passage.text[passage.sentences[-1].start : passage.sentences[-1].end].strip()
         return Generation(f"{text} [c1]", None, 100, 20, 0.001)
@@ -60,6 +62,11 @@ def version_of(made: FastWorkspace, rules: str, *, approved: bool = True) -> int
     """A further version of the default prompt, with a word more in its role."""
     text = shipped_prompts()["grounded-answer"].template.replace("version: 1\n", "")
     text = text.replace("# role\n", f"# role\n{rules} ", 1).rstrip() + CASES
+    return released(made, text, approved=approved)
+
+
+def released(made: FastWorkspace, text: str, *, approved: bool = True) -> int:
+    """A text as the next version of the prompt that it names, tested and approved."""
     saved = made.prompts.save(text, WRITER.id, "another wording")
     if approved:
         made.prompts.tested(saved.name, saved.version, LOCAL_OWNER, {"model": MODEL, "passed": True}, {})

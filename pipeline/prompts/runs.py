@@ -102,7 +102,9 @@ class _Heard:
 
 
 class PromptRunner:
-    """Runs prompts of the library and records each run. `generator` gives the model that is configured."""
+    """Runs prompts of the library and records each run. `generator` gives the model that is configured; `watch` is told
+    of the experiment that a recorded run was made in, and never raises.
+    """
 
     def __init__(
         self,
@@ -111,7 +113,9 @@ class PromptRunner:
         book: PolicyBook,
         runs: PromptRuns,
         checker: OutputChecker | None = None,
+        watch: Callable[[str], None] | None = None,
     ) -> None:
+        self._watch = watch
         self._library = library
         self._generator = generator
         self._book = book
@@ -147,6 +151,8 @@ class PromptRunner:
         index, leaf = self._runs.record(
             body, run, principal=request.principal, prompt=chosen.version, policy=policy.version
         )
+        if chosen.experiment and self._watch:
+            self._watch(chosen.experiment)
         total = round((time.perf_counter() - begin) * 1000, 3)
         timings = body["timings_ms"] | {"total": total}
         return body | {"timings_ms": timings, "ledger": {"index": index, "leaf_sha256": leaf}}

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from experiment_site import ASKER, CHECKER, QUESTION, WRITER, ExperimentWorkspace, ask, opened, version_of
+from experiment_site import ASKER, CHECKER, QUESTION, WRITER, ExperimentWorkspace, ask, opened, released, version_of
 
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.erasure import ErasureRequest
 from pipeline.prompts.declaration import read_declaration
+from pipeline.prompts.runs import RunRequest
 from pipeline.prompts.shares import arm_of
 from pipeline.prompts.state import ExperimentState
 
@@ -275,3 +276,23 @@ def test_figures_are_numbers(made: ExperimentWorkspace) -> None:
     (comparison,) = status["comparisons"]
     assert (comparison["low"], comparison["high"], comparison["evidence"]) == (-1, 1, 0)
     assert not math.isnan(comparison["p_value"])
+
+
+def test_runs_of_a_prompt_without_documents_are_watched_too(made: ExperimentWorkspace) -> None:
+    text = (
+        "---\nname: greeting\ninputs:\n  name: {schema: {type: string}}\n---\n# role\nRULES\n# context\n\n"
+        "# constraints\n\n# process\n\n# output format\n\n# quality criteria\n\n# edge cases\n\n"
+        "# task\nGreet {{name}}.\n\n# tests\n```yaml\n- name: plain\n  inputs: {name: Ann}\n"
+        "  expect: [{contains: Hi}]\n```\n"
+    )
+    for rules in ("Be kind.", "BREAK"):
+        released(made, text.replace("RULES", rules))
+    made.prompts.label("greeting", 1, "production", LOCAL_OWNER)
+    declared = read_declaration({"kind": "canary", "arms": [{"version": 2, "share": 0.5}], "unit": "session"})
+    canary = made.experiments.start("greeting", declared, LOCAL_OWNER)["id"]
+    for n in range(40):
+        made.prompt_runner.run(RunRequest("greeting", {"name": "Ann"}, ASKER, session=f"s{n}"))
+    status = made.experiments.status(canary)
+    assert (status["state"], status["outcome"]["result"]) == ("ended", "breach")
+    assert status["figures"]["canary"]["answers"] == status["figures"]["canary"]["units"] == 3
+    assert status["figures"]["production"]["answered"] == 1.0
