@@ -94,7 +94,9 @@ def save(
 def export(
     call: Call,
     folder: Annotated[Path, typer.Argument(metavar="DIR|FILE.json", help="A folder for files; - prints JSON.")],
-    every: Annotated[bool, typer.Option("--all-versions", help="Every version, not the newest alone.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all-versions", "--all", help="Every version, not the newest alone.")
+    ] = False,
 ) -> None:
     """Write prompts as plain files, `NAME.md` (or `NAME@VERSION.md`), or all in one JSON document."""
     found = exported(call.workspace.prompts, every=every)
