@@ -271,21 +271,14 @@ class PromptLibrary:
         is wrong with the text, PreconditionFailed where somebody else saved meanwhile, Conflict where this text is a
         version already.
         """
-        text = text.replace("\r\n", "\n")
-        anatomy = read_prompt(text)
-        name = anatomy.header.name
-        if anatomy.header.version is not None:
-            raise InvalidInput("leave out `version`: the store numbers versions")
-        read_cases(compile_prompt(PromptVersion(name, 0, sha256(text), "", text)))
+        draft = draft_version(text)
         if len(message) > LARGEST // 64:
             raise InvalidInput("the message is too long: say in a sentence what changed")
-        if name in RESERVED:
-            raise InvalidInput(f"no prompt can be called {name}: choose another name")
         try:
-            shipped = max(one.version for one in self.versions(name))
+            shipped = max(one.version for one in self.versions(draft.name))
         except NotFound:
             shipped = 0
-        return self._store.add(name, text, author, message, expected, shipped)
+        return self._store.add(draft.name, draft.template, author, message, expected, shipped)
 
     def submit(self, name: str, number: int, actor: Principal, comment: str = "") -> PromptState:
         """Ask for a version's review. Raises Conflict where it was asked for or given already."""
@@ -462,6 +455,19 @@ class PromptLibrary:
             return (version,)
         shipped = self._version(name, self._shipped_number(name))
         return tuple({one.sha256: one for one in (shipped, version)}.values())
+
+
+def draft_version(text: str) -> PromptVersion:
+    """A text that can be saved, as version 0 of the prompt that it names. Raises InvalidInput that names its fault."""
+    text = text.replace("\r\n", "\n")
+    header = read_prompt(text).header
+    if header.version is not None:
+        raise InvalidInput("leave out `version`: the store numbers versions")
+    if header.name in RESERVED:
+        raise InvalidInput(f"no prompt can be called {header.name}: choose another name")
+    draft = PromptVersion(header.name, 0, sha256(text), "", text)
+    read_cases(compile_prompt(draft))
+    return draft
 
 
 def split_reference(reference: str | None) -> tuple[str, str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from kernel.errors import InvalidInput
 from kernel.ids import sha256
 from kernel.records import PromptVersion
 from pipeline.prompts.anatomy import Anatomy, Header, read_prompt
-from pipeline.prompts.library import RESERVED
+from pipeline.prompts.library import draft_version
 from pipeline.prompts.rendering import compile_prompt
 
 Json = dict[str, Any]
@@ -27,11 +26,7 @@ def unsaved(text: str) -> PromptVersion:
 
 def checked(text: str) -> Json:
     """What a text is, if it can be saved. Raises InvalidInput that names its fault."""
-    found = unsaved(text)
-    if anatomy_of(found).header.version is not None:
-        raise InvalidInput("leave out `version`: the store numbers versions")
-    if found.name in RESERVED:
-        raise InvalidInput(f"no prompt can be called {found.name}: choose another name")
+    found = draft_version(text)
     return reference_json(found) | {"anatomy": anatomy_json(anatomy_of(found))}
 
 

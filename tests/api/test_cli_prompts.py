@@ -135,6 +135,7 @@ def test_what_is_wrong_with_a_file(cli: Cli, tmp_path: Path) -> None:
         ("name: wrong", "name: export", "export"),
         ("{{text}}", "{{txt}}", "txt"),
         ("# role", "# roll", "roll"),
+        ("- contains:", "- holds:", "holds"),
     ):
         path.write_text(new_draft("wrong").replace(old, new))
         for command in ("check", "save"):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,9 +12,8 @@ from api.cli.call import Call, group
 from api.cli.text_files import read_text
 from kernel.errors import Forbidden, InvalidInput
 from kernel.records import LOCAL_OWNER, Principal, PromptVersion, Role
-from pipeline.prompts.anatomy import load_yaml
 from pipeline.prompts.library import split_reference
-from pipeline.prompts.views import anatomy_of, unsaved
+from pipeline.prompts.views import unsaved
 
 commands = group("Prompts: versions, labels, tests, releases, experiments.")
 
@@ -53,33 +51,6 @@ def whole_or_version(call: Call, reference: str) -> tuple[str, int]:
     name, label = split_reference(reference)
     found = version_of(call, reference)
     return name, found.version if label else 0
-
-
-def inputs_of(version: PromptVersion, given: list[str] | None, file: Path | None) -> dict[str, Any]:
-    """Inputs from a JSON or YAML file, and `NAME=VALUE`s, which go before it. A value is text where the input is, else
-    what JSON says it is. Raises InvalidInput.
-    """
-    found: dict[str, Any] = {}
-    if file is not None:
-        values = load_yaml(read_text(file), str(file), 0)
-        if not isinstance(values, dict):
-            raise InvalidInput(f"{file} must hold an object of inputs by name")
-        found |= values
-    declared = anatomy_of(version).header.inputs
-    for one in given or ():
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            raise InvalidInput(f"--input takes NAME=VALUE, not {one!r}")
-        text = name not in declared or declared[name].schema_.get("type") == "string"
-        found[name] = value if text else _json(value)
-    return found
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def text_or_version(call: Call, name: str) -> PromptVersion:

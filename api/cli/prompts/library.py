@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,11 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from api.cli.call import Call, command, number_cursor, page_of
+from api.cli.inputs import InputOption, InputsOption, read_inputs
 from api.cli.options import Cursor, Limit
 from api.cli.output import safe, show_fields
-from api.cli.prompts.group import Name, Reference, commands, inputs_of, text_or_version, version_of
+from api.cli.prompts.group import Name, Reference, commands, text_or_version, version_of
 from kernel.records import Evidence, Question
 from pipeline.prompts.desk import Wanted, next_of
+from pipeline.prompts.rendering import compile_prompt
+from pipeline.prompts.runs import given_inputs
 from pipeline.prompts.views import anatomy_of
 
 _COLUMNS = ("name", "version", "state", "production", "kind", "folder", "owner", "description")
@@ -123,13 +125,14 @@ def render(
     reference: Annotated[
         str, typer.Argument(metavar="NAME[@LABEL|@VERSION]|FILE", help="A prompt, one version of it, or a file.")
     ],
-    given: Annotated[list[str] | None, typer.Option("--input", metavar="NAME=VALUE", help="An input.")] = None,
-    inputs: Annotated[Path | None, typer.Option(metavar="FILE", help="Inputs as a JSON or YAML object.")] = None,
+    given: InputOption = None,
+    inputs: InputsOption = None,
     question: Annotated[str, typer.Option(help="A question; its passages are retrieved.")] = "",
 ) -> None:
     """Show what each section renders to, with data between its tags. No model is asked and nothing is recorded."""
     version = text_or_version(call, reference)
-    values = inputs_of(version, given, inputs)
+    values = read_inputs(inputs) if inputs else {}
+    values |= given_inputs(given or (), compile_prompt(version).inputs)
     evidence = Evidence(0, ())
     if question and anatomy_of(version).grounded:
         evidence = call.with_model.answering.context(Question(question))
