@@ -41,7 +41,7 @@ from pipeline.prompts.state import LIVE, PRODUCTION, STOPPED, ExperimentState, L
 DEFAULT = "grounded-answer"
 PROGRAM = "vouch"
 """The author of prompts that come with the program."""
-RESERVED = frozenset({"check", "export", "import", "overdue", "playground", "search"})
+RESERVED = frozenset({"check", "export", "favourites", "import", "overdue", "playground", "promote", "search"})
 """Names that no prompt may have: they are addresses of the library itself."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,46}")
 _LABEL = re.compile(r"[a-z][a-z0-9._-]{0,46}")

@@ -207,6 +207,13 @@ def test_apps_see_what_is_live_and_nothing_else(office: Office) -> None:
     assert hidden.replace("shown", "X") == problem(office.app.get(f"{PROMPTS}/nowhere"), 404).replace("nowhere", "X")
     for name in ("shown@1", "shown%401", "Shown", "a" * 300):
         problem(office.app.get(f"{PROMPTS}/{name}"), 404)
+    for method, path in (("PUT", "favourite"), ("GET", "usage"), ("POST", "run")):
+        body = {"json": {"inputs": {}}} if method == "POST" else {}
+        drafts, nothing = (office.app.request(method, f"{PROMPTS}/{one}/{path}", **body) for one in ("shown", "other"))
+        assert problem(drafts, 404).replace("shown", "other") == problem(nothing, 404), path
+    assert "shown" not in [
+        one["name"] for one in office.app.get(f"{PROMPTS}/search", params={"q": "shown"}).json()["items"]
+    ]
     ask = {"question": QUESTION, "prompt": "shown@1"}
     unknown = problem(office.app.post("/v1/query", json=ask | {"prompt": "nowhere@1"}), 404)
     assert problem(office.app.post("/v1/query", json=ask), 404).replace("shown", "nowhere") == unknown
