@@ -137,14 +137,16 @@ def test_a_pinned_snapshot_is_searched_as_it_was_and_shows_what_everybody_may_se
         made.indexer.ingest(InlineParser(), [folder], "docs")
     ask = {"question": WEEKS["question"], "expect": [{"contains": "26 weeks"}, {"not_contains": "99"}]}
     live = {"name": "live", "question": WEEKS["question"], "expect": [{"contains": "30 weeks"}]}
-    gone = ask | {"name": "gone", "snapshot": 9}
-    made.prompts.save(grounded(ask | {"name": "then", "snapshot": 1}, live, gone), "local", "")
+    gone, wrong = ask | {"name": "gone", "snapshot": 9}, live | {"name": "wrong", "expect": [{"contains": "77"}]}
+    made.prompts.save(grounded(ask | {"name": "then", "snapshot": 1}, live, gone, wrong), "local", "")
     report = made.prompt_tester.run("toy", LOCAL_OWNER)
-    then, now, nowhere = report.runs[0].results
+    then, now, nowhere, failed = report.runs[0].results
+    assert "Every employee" in failed.reason
     assert (then.state, now.state, nowhere.state) == ("passed", "passed", "failed"), report
     assert "no snapshot 9" in nowhere.reason
     assert {passage.title for passage in then.replies[0].evidence.passages} == {"Leave"}
     kept = made.prompts.words(report.runs[0].entry or 0)
+    assert [one["state"] for one in kept["results"]] == ["passed", "passed", "failed", "failed"]
     assert "weeks" not in json.dumps(kept["results"]), "words of documents are not kept in the record of tests"
 
 
