@@ -119,6 +119,11 @@ def test_the_examples_keep_to_the_output_format(name: str) -> None:
             lines = [line for line in re.split(r"\n|(?<=\]) ", reply.text) if line]
             assert reply.text == "NOT FOUND" or all(_CITED.search(line) for line in lines)
             assert {*_CITED.findall(reply.text)} <= shown
+        else:
+            named = set(re.findall(r'<input name="(\w+)">', asked.text))
+            assert "<input" in asked.text, "an example looks like what the model gets"
+            assert named <= anatomy.header.inputs.keys()
+            assert "<input" not in reply.text
         if reply.text != "NOT FOUND":
             assert output_faults(anatomy.header.output, reply.text) == []
 
