@@ -476,8 +476,8 @@ def _refuse_held(connection: Connection, plan: Plan) -> None:
         for run, person in connection.execute(ran):
             if person in people or "" in people:
                 raise Conflict(
-                    f"the legal hold {people.get(person) or people['']} forbids erasing the run {run}, which this would "
-                    "empty; release the hold first"
+                    f"the legal hold {people.get(person) or people['']} forbids erasing the run {run}, which this "
+                    "would empty; release the hold first"
                 )
     for number in plan.answers:
         if number in answers:
