@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
+from typing import Any
 
 from ingest.sandbox import Limits, ParserPool
 from kernel.errors import InvalidInput
@@ -15,7 +16,7 @@ from kernel.providers.judge import ModelJudge
 from kernel.providers.openai import OpenAIGenerator
 from kernel.providers.output_check import ModelChecker
 from kernel.providers.reranker import HttpReranker
-from kernel.records import LOCAL_OWNER
+from kernel.records import LOCAL_OWNER, Principal, PromptVersion
 from kernel.settings import Settings
 from kernel.storage.access import Withdrawals
 from kernel.storage.answers import Answers
@@ -64,6 +65,7 @@ from pipeline.oversight.report import Reporter
 from pipeline.oversight.reviews import ReviewDesk
 from pipeline.oversight.today import Today
 from pipeline.oversight.verify import Verifier
+from pipeline.prompts.anatomy import read_prompt
 from pipeline.prompts.desk import PromptDesk
 from pipeline.prompts.experiments import Experiments
 from pipeline.prompts.gates import Gates
@@ -73,9 +75,10 @@ from pipeline.prompts.pinned import PinnedEvidence
 from pipeline.prompts.playground import Playground
 from pipeline.prompts.promote import Promoter
 from pipeline.prompts.releases import ReleaseDesk
+from pipeline.prompts.results import report_json
 from pipeline.prompts.runs import PromptRunner
 from pipeline.prompts.search import PromptFinder
-from pipeline.prompts.testing import Parts, PromptTester
+from pipeline.prompts.testing import NO_BASELINE, Asked, Parts, PromptTester
 from pipeline.prompts.uses import PromptUses, library_dependents, release_dependents
 from pipeline.prompts.vector_file import VectorFile
 from pipeline.recipe import recipe_of
@@ -302,7 +305,16 @@ class Workspace:
 
     @cached_property
     def improver(self) -> Improver:
-        return Improver(self.prompts, self.prompt_runner, lambda: self.generator)
+        return Improver(self.prompts, self.prompt_runner, lambda: self.generator, self._tests_of)
+
+    def _tests_of(self, version: PromptVersion, actor: Principal) -> dict[str, Any] | None:
+        """How the cases of a version come out with the configured model, without recording that."""
+        if not read_prompt(version.template).cases:
+            return None
+        asked = Asked(baseline=NO_BASELINE, record=False)
+        report = self.prompt_tester.run(f"{version.name}@{version.version}", actor, asked)
+        (run,) = report_json(report)["models"]
+        return {name: run[name] for name in ("model", "cases", "failed", "skipped", "passed", "metrics")}
 
     @cached_property
     def playground(self) -> Playground:

@@ -112,7 +112,7 @@ def prompt_usage(name: str, call: Caller) -> JSONResponse:
 @router.get(
     "/{name}/used-by",
     response_model=PromptDependents,
-    **guarded(Role.EDITOR, "prompt_dependents", "What depends on a prompt", 404),
+    **guarded((Role.EDITOR, Role.REVIEWER), "prompt_dependents", "What depends on a prompt", 404),
 )
 def prompt_dependents(name: str, call: Caller) -> JSONResponse:
     """Rules, experiments and releases that hold a version of it."""

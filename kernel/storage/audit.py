@@ -19,8 +19,12 @@ from kernel.storage.schema import (
     erasure,
     hold,
     policy_version,
+    prompt_event,
+    prompt_run,
     prompt_version,
     publication,
+    release,
+    release_move,
     review,
     review_event,
     revision,
@@ -83,6 +87,22 @@ class AuditRecords:
         """What may be told of API keys: neither names nor hashes."""
         names = ("id", "role", "all_groups", "created_at", "expires_at", "revoked_at")
         return [{name: row[name] for name in names} for row in self._all(api_key)]
+
+    def prompt_events(self) -> list[Row]:
+        """What was done with prompts, oldest first."""
+        return self._all(prompt_event)
+
+    def prompt_runs(self) -> list[Row]:
+        """Facts of runs of prompts, oldest first."""
+        return self._all(prompt_run)
+
+    def releases(self) -> list[Row]:
+        """Sets of versions that went live together."""
+        return self._all(release)
+
+    def release_moves(self) -> list[Row]:
+        """Every move to such a set, and what it replaced."""
+        return self._all(release_move)
 
     def holds(self) -> list[Row]:
         """Legal holds, with the entries that placed and released them."""

@@ -91,6 +91,7 @@ class Plan:
     entries: list[int] = field(default_factory=list)
     principals: list[str] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
     uploads: list[tuple[str, str, str, str | None]] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
@@ -172,8 +173,9 @@ class Erasures:
         remove_sources(connection, plan.sources)
         removed |= {"source": len(plan.sources), "job": scrub_jobs(connection, plan.names) if plan.names else 0}
         answers = rows_of(connection, answer.c.id, answer.c.number, plan.answers)
+        runs = rows_of(connection, prompt_run.c.id, prompt_run.c.number, plan.entries)
         removed["idempotency"] = remove_requests(
-            connection, {*plan.wanted, *map(escaped, plan.names), *answers}, plan.principals
+            connection, {*plan.wanted, *map(escaped, plan.names), *answers, *runs}, plan.principals
         )
         ended = [
             row.id
@@ -327,6 +329,10 @@ def _targets(connection: Connection, request: ErasureRequest) -> Plan:
         plan.answers += asked
         plan.asked += len(asked)
     for answer_id in sorted(set(request.answers)):
+        run = connection.execute(select(prompt_run.c.number).where(prompt_run.c.id == answer_id)).scalar()
+        if run is not None:
+            plan.runs.append(run)
+            continue
         number = connection.execute(select(answer.c.number).where(answer.c.id == answer_id)).scalar()
         if number is None:
             raise NotFound(f"no answer {answer_id}")
@@ -443,7 +449,7 @@ def _collect(connection: Connection, plan: Plan) -> None:
         query = select(ledger_leaf.c.number, ledger_leaf.c.kind).where(ledger_leaf.c.number.in_(some))
         kinds.update((row[0], row[1]) for row in connection.execute(query))
     answers = {*plan.answers, *(number for number, kind in kinds.items() if kind == ANSWER)}
-    entries = {*answers, *kinds, *review_entries(connection, answers)}
+    entries = {*answers, *kinds, *plan.runs, *review_entries(connection, answers)}
     told = [f"source {row}" for row in plan.sources]
     entries |= set(rows_of(connection, ledger_leaf.c.number, ledger_leaf.c.subject, told))
     for person in plan.principals:
@@ -465,6 +471,14 @@ def _refuse_held(connection: Connection, plan: Plan) -> None:
     for person in plan.principals:
         if person in people or "" in people:
             raise Conflict(f"the legal hold {people.get(person) or people['']} forbids erasing what is of {person}")
+    for some in parts(plan.entries) if people else ():
+        ran = select(prompt_run.c.id, prompt_run.c.principal).where(prompt_run.c.number.in_(some))
+        for run, person in connection.execute(ran):
+            if person in people or "" in people:
+                raise Conflict(
+                    f"the legal hold {people.get(person) or people['']} forbids erasing the run {run}, which this "
+                    "would empty; release the hold first"
+                )
     for number in plan.answers:
         if number in answers:
             name = connection.execute(select(answer.c.id).where(answer.c.number == number)).scalar_one()

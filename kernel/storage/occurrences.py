@@ -13,6 +13,7 @@ from kernel.errors import InvalidInput
 from kernel.storage.answers import ANSWER
 from kernel.storage.database import Database
 from kernel.storage.feedback import FEEDBACK
+from kernel.storage.prompt_runs import RUN
 from kernel.storage.schema import (
     answer,
     api_key,
@@ -23,6 +24,7 @@ from kernel.storage.schema import (
     ledger_leaf,
     ledger_payload,
     metadata,
+    prompt_version,
     revision,
     revision_text,
     source,
@@ -92,7 +94,7 @@ def _records(connection: Connection, needle: str) -> Iterator[Occurrence]:
         record = json.loads(row.payload)
         if row.kind != ANSWER:
             if count := _count(record, needle):
-                erase = f"--answer {row.subject}" if row.kind == FEEDBACK else None
+                erase = f"--answer {row.subject}" if row.kind in (FEEDBACK, RUN) else None
                 yield Occurrence(row.kind, row.subject, f"ledger entry {row.number}", count, erase)
             continue
         body, run = record["body"], record["run"]
@@ -112,6 +114,7 @@ def _others(connection: Connection, needle: str) -> Iterator[Occurrence]:
         ("entity", entity, entity.c.key, ("key",)),
         ("job", job, job.c.id, ("input", "progress", "result", "error")),
         ("request", idempotency, idempotency.c.key, ("key", "response")),
+        ("prompt", prompt_version, prompt_version.c.sha256, ("template", "message")),
     )
     for kind, table, named, parts in plain:
         for row in _rows(connection, select(table).order_by(named)):

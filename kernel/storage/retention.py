@@ -14,6 +14,7 @@ from kernel.storage.database import Database
 from kernel.storage.erasure import ErasureInfo, seal
 from kernel.storage.erasure_rows import (
     EXPIRED,
+    forget_prompt_users,
     numbers_digest,
     remains_digest,
     remove_payloads,
@@ -21,8 +22,8 @@ from kernel.storage.erasure_rows import (
     review_entries,
     rows_of,
 )
-from kernel.storage.holds import held_answers
-from kernel.storage.schema import answer, ledger_payload
+from kernel.storage.holds import held_answers, held_principals
+from kernel.storage.schema import answer, ledger_payload, prompt_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,14 @@ class RetentionRules:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Answers whose time has come: those that expire, and those that a hold keeps (with the hold)."""
+    """Answers whose time has come: those that expire, and those that a hold keeps (with the hold); and runs of prompts
+    that do.
+    """
 
     before: str | None
     answers: list[int] = field(default_factory=list)
     held: dict[str, str] = field(default_factory=dict)
+    runs: list[int] = field(default_factory=list)
 
 
 class Retention:
@@ -69,15 +73,17 @@ class Retention:
         """Empty what is due, in one transaction, under one entry; None where nothing is."""
         with self._database.write() as connection:
             due = _due(connection, rules, moment or datetime.now(UTC))
-            if not due.answers:
+            if not due.answers and not due.runs:
                 return None
-            entries = sorted({*due.answers, *_stored(connection, review_entries(connection, due.answers))})
+            entries = sorted({*due.answers, *due.runs, *_stored(connection, review_entries(connection, due.answers))})
             ids = rows_of(connection, answer.c.id, answer.c.number, due.answers)
+            ids += rows_of(connection, prompt_run.c.id, prompt_run.c.number, due.runs)
             people = select(answer.c.number, answer.c.principal).where(answer.c.principal != "")
             mine = set(due.answers)
             askers = {str(number): who for number, who in connection.execute(people) if number in mine}
             facts = {
                 "answers": len(due.answers),
+                **({"runs": len(due.runs)} if due.runs else {}),
                 "entries": len(entries),
                 "answers_days": rules.answers_days,
                 "entries_sha256": numbers_digest(entries),
@@ -87,6 +93,7 @@ class Retention:
             removed = {
                 "idempotency": remove_requests(connection, ids, ()),
                 "ledger_payload": remove_payloads(connection, entries),
+                "prompt_run": forget_prompt_users(connection, due.runs, ())["prompt_run"],
             }
             draft = {"state": "running", "removed": removed, "kept": {}, "before": due.before, "held": len(due.held)}
             payload = {"by": by, "reason": f"older than {rules.answers_days} days", "askers": askers}
@@ -108,4 +115,14 @@ def _due(connection: Connection, rules: RetentionRules, moment: datetime) -> Due
         before,
         [row.number for row in rows if row.number not in held],
         {row.id: held[row.number] for row in rows if row.number in held},
+        _due_runs(connection, before),
     )
+
+
+def _due_runs(connection: Connection, before: str) -> list[int]:
+    people = held_principals(connection)
+    if "" in people:
+        return []
+    query = select(prompt_run.c.number).join(ledger_payload, ledger_payload.c.number == prompt_run.c.number)
+    query = query.where(prompt_run.c.created_at < before, prompt_run.c.principal.not_in(list(people)))
+    return list(connection.execute(query.order_by(prompt_run.c.number)).scalars())

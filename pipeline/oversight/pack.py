@@ -140,6 +140,13 @@ class Packer:
             yield f"policies/{digest}.json", [_pretty(policy)]
         yield "keys.json", [_pretty(self._records.keys())]
         yield "reviews.json", [_pretty(self._reviews(numbers))]
+        for name, rows in (
+            ("prompt-journal", self._records.prompt_events()),
+            ("prompt-runs", self._records.prompt_runs()),
+            ("releases", self._records.releases()),
+            ("release-moves", self._records.release_moves()),
+        ):
+            yield f"{name}.json", [_pretty(rows)]
         for row in self._records.erasures():
             yield f"erasures/{row['id']}.json", [_pretty(row)]
         report = self._reporter.report(scope.since, scope.until, scope.source)
@@ -226,7 +233,8 @@ def check_pack(path: Path, key: Verifier) -> Outcome:
         outcome.fault = Fault("the pack", "cannot be read: a member is missing or of another form")
     if outcome.ok:
         outcome.stated.append(
-            "lineage, keys, reviews and the report: what the workspace said when it made the pack, signed with it"
+            "lineage, keys, reviews, what was done with prompts, releases and the report: what the workspace said when "
+            "it made the pack, signed with it"
         )
     return outcome
 

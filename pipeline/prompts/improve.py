@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kernel.errors import GenerationFailed, InvalidInput
+from kernel.errors import GenerationFailed, InvalidInput, Unavailable
 from kernel.ids import sha256
 from kernel.ports import Generator
 from kernel.records import Principal, PromptVersion
@@ -152,7 +152,10 @@ class Improver:
     def _difference(self, base: PromptVersion, made: PromptVersion, actor: Principal) -> dict[str, Any] | None:
         if self._tests is None:
             return None
-        return {"before": self._tests(base, actor), "after": self._tests(made, actor)}
+        try:
+            return {"before": self._tests(base, actor), "after": self._tests(made, actor), "error": None}
+        except Unavailable as error:  # the draft is saved, and stays
+            return {"before": None, "after": None, "error": str(error)}
 
 
 def by_rules(text: str) -> tuple[list[Finding], str]:

@@ -20,6 +20,9 @@ from api.cli import app
 from kernel.records import Role
 
 QUESTION = "The canteen opens at what hour on Fridays?"
+CASE = (
+    "- {name: one, question: When?, inputs: {reader: x}, context: [{title: T, text: At 1.}], expect: [answers: true]}"
+)
 PAGE = "# Canteen\n\nThe canteen opens at 11:30 on Fridays.\n"
 
 
@@ -89,7 +92,7 @@ def test_running_over_http(clients: dict[str, httpx.Client]) -> None:
 
 def test_inputs_of_a_question_over_http(made: FastWorkspace, clients: dict[str, httpx.Client]) -> None:
     header = "inputs:\n  reader: {schema: {type: string}}\n"
-    release(made, prompt_text("for-reader", question="For {{reader}}: {{question}}", header=header))
+    release(made, prompt_text("for-reader", question="For {{reader}}: {{question}}", header=header, tests=CASE))
     sent = {"question": QUESTION, "prompt": "for-reader"}
     made_answer = body_of(clients["app"].post("/v1/query", json=sent | {"inputs": {"reader": "a cook"}}))
     record = made.answers.records().__next__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from fast_parts import FastWorkspace
 from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, release, saying, with_model, workspace_at
 from sqlalchemy import select, update
 
-from kernel.errors import Forbidden, InvalidInput, NotFound
+from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.erasure import ErasureRequest
+from kernel.storage.retention import RetentionRules
 from kernel.storage.schema import ledger_payload, prompt_event, prompt_favourite, prompt_run
 from pipeline.prompts.runs import RunRequest, run_shown
 
@@ -99,7 +101,7 @@ def test_who_sees_a_run(made: FastWorkspace) -> None:
 
 def test_what_cannot_be_run_says_so(made: FastWorkspace, database_url: str, tmp_path: Path) -> None:
     draft = made.prompts.save(prompt_text("shorten", task="Cut: {{text}}"), EDITOR.id, "shorter")
-    with pytest.raises(Forbidden, match="not live"):
+    with pytest.raises(NotFound, match="no prompt shorten@2"):
         run(made, prompt=f"shorten@{draft.version}")
     with pytest.raises(InvalidInput, match="vouch ask --prompt grounded-answer"):
         run(made, prompt="grounded-answer")
@@ -188,10 +190,44 @@ def test_a_person_is_erased_from_runs_and_the_journal(made: FastWorkspace) -> No
     assert any(body["id"] in fault for fault in faults(made))
 
 
+def a_key(made: FastWorkspace) -> Principal:
+    return Principal(made.keys.create(Role.APP)[0].id, Role.APP)
+
+
+def test_one_run_is_found_and_erased_by_its_id(made: FastWorkspace) -> None:
+    who = a_key(made)
+    first, second = run(made, "a private matter", who), run(made, who=who)
+    (found,) = [one for one in made.occurrences.find("private matter") if one.kind == "prompt.run"]
+    assert found.erase == f"--answer {first['id']}"
+    hold = made.holds.place("principal", who.id, "a case", LOCAL_OWNER.id)
+    with pytest.raises(Conflict, match="hold"):
+        made.erasures.erase(ErasureRequest(answers=(first["id"],)), "a request", LOCAL_OWNER.id)
+    made.holds.release(hold.id, "settled", LOCAL_OWNER.id)
+    made.eraser.erase(ErasureRequest(answers=(first["id"],)), "a request", LOCAL_OWNER.id)
+    assert made.occurrences.find("private matter") == []
+    assert made.prompt_runner.stored.get(first["id"], ADMIN).erased
+    assert not made.prompt_runner.stored.get(second["id"], who).erased
+    assert faults(made) == []
+
+
+def test_runs_expire_with_answers(made: FastWorkspace) -> None:
+    who = a_key(made)
+    body = run(made, "a private matter", who)
+    later = datetime.now(UTC) + timedelta(days=9)
+    assert made.retention.expire(RetentionRules(30), LOCAL_OWNER.id, later) is None
+    hold = made.holds.place("principal", who.id, "a case", LOCAL_OWNER.id)
+    assert made.retention.expire(RetentionRules(5), LOCAL_OWNER.id, later) is None
+    made.holds.release(hold.id, "settled", LOCAL_OWNER.id)
+    assert made.retention.expire(RetentionRules(5), LOCAL_OWNER.id, later) is not None
+    left = made.prompt_runner.stored.get(body["id"], ADMIN)
+    assert (left.erased, left.principal) == (True, "")
+    assert faults(made) == []
+
+
 def test_inputs_of_a_grounded_prompt_are_recorded_and_replayed(made: FastWorkspace, tmp_path: Path) -> None:
     ingest(made, tmp_path / "pages", canteen="# Canteen\n\nThe canteen opens at eleven.\n")
     header = "inputs:\n  reader: {schema: {type: string}, default: anybody}\n"
-    release(made, prompt_text("for-reader", question="For {{reader}}: {{question}}", header=header, tests=TESTS))
+    release(made, prompt_text("for-reader", question="For {{reader}}: {{question}}", header=header))
     asked = Question("When does the canteen open?", APP, prompt="for-reader", inputs={"reader": "a cook"})
     body = made.answering.ask(asked)
     record = made.answers.get(body["id"], APP)
