@@ -75,3 +75,9 @@ def is_prose(text: str) -> bool:
 def expected_kind(question: str) -> re.Pattern[str] | None:
     """What an answer to the question should hold: a time, a number, a name; None where its words do not say."""
     return next((kind for asks, kind in _KINDS if asks.search(question)), None)
+
+
+def asking_words(question: str) -> str:
+    """The words that say so, as "how long": a text that answers need not have them. Empty where there are none."""
+    found = next((match for asks, _ in _KINDS if (match := asks.search(question))), None)
+    return found.group(0) if found else ""
