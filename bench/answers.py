@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 
 from api.assembly import Workspace
 from bench.asked import KINDS, UNTOLD, Asked, asked_of, lying
+from bench.confidence_before import confidence_before
 from bench.homes import open_set
 from kernel.ids import sha256
 from kernel.ports import GenerationRequest
@@ -44,12 +45,13 @@ PENALTY = 1.0
 FEW = 150
 """A kind, or a set's part of one, with fewer answers than this weighs as much less."""
 BINS = 10
-Chooses = Callable[["Outcome"], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer that was given: its question's kind, set and half, whether it is right, and what is seen of it."""
+    """An answer that was given: its question's kind, set and half, whether it is right, what is seen of it, how far its
+    sentences are supported, and how sure the version before would have been.
+    """
 
     kind: str
     set: str
@@ -57,6 +59,7 @@ class Outcome:
     right: bool
     features: Floats
     held: float
+    before: float
 
 
 def outcomes(name: str) -> list[Outcome]:
@@ -70,7 +73,8 @@ def outcomes(name: str) -> list[Outcome]:
             grounded, evidence = _answer(workspace, state, view, one)
             if grounded.status in (AnswerStatus.ANSWERED, AnswerStatus.PARTIAL):
                 features, held = answer_features(grounded, evidence, one.text), support_of(grounded)
-                found.append(Outcome(one.kind, name, one.half, one.right(grounded), features, held))
+                before = confidence_before(grounded, evidence)
+                found.append(Outcome(one.kind, name, one.half, one.right(grounded), features, held, before))
     return found
 
 
@@ -171,40 +175,41 @@ def discrimination(chances: Floats, right: Floats, weigh: Floats) -> float | str
 
 
 def confidence() -> dict[str, dict[str, Any]]:
-    """Rows of the table, all of odd questions: the shipped confidence beside a constant, of all answers with kinds
-    weighing the same, and of each kind and set; and of each kind and set with weights fitted without it.
+    """Rows of the table, all of odd questions: the shipped confidence, the one before, and a constant, of all answers
+    with kinds weighing the same, and of each kind and corpus; and of each with weights that were fitted without it.
     """
     kept = json.loads(TARGET.read_text(encoding="utf-8"))
     shipped = read_confidence(kept, sha256(json.dumps(kept)))
     found = [one for name in lying() for one in outcomes(name)]
     even, odd = ([one for one in found if one.half == half] for half in (0, 1))
     usual = float(np.average([one.right for one in even], weights=shares(even)))
-    rows = {
-        "all, ours": _row(odd, shipped),
-        "all, always the mean of even ones": _row(odd, None, usual),
-    }
-    for name, chosen in _parts(found):
-        some = [one for one in odd if chosen(one)]
-        rows[f"{name}, ours"] = _row(some, shipped)
-        rows[f"{name}, fitted without"] = _row(some, fitted([one for one in even if not chosen(one)]))
-        rows[f"{name}, always the mean of even ones"] = _row(some, None, usual)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, parts in _parts(odd):
+        some = [one for one in odd if parts & {one.kind, f"corpus {one.set}"}]
+        others = [one for one in even if not parts & {one.kind, f"corpus {one.set}"}]
+        ways = {"ours": _said(some, shipped), "before": np.array([one.before for one in some])}
+        ways |= {"ours, fitted without": _said(some, fitted(others))} if len(parts) == 1 else {}
+        ways |= {"always the mean of even ones": np.full(len(some), usual)}
+        rows |= {f"{name}: {way}": _row(some, chances) for way, chances in ways.items()}
     return rows
 
 
-def _parts(found: Sequence[Outcome]) -> list[tuple[str, Chooses]]:
-    """Kinds and sets that have answers, by name."""
-    kinds: list[tuple[str, Chooses]] = [
-        (kind, lambda one, kind=kind: one.kind == kind)  # type: ignore[misc]
-        for kind in KINDS
-        if any(one.kind == kind and one.half for one in found)
-    ]
-    return kinds + [(f"corpus {name}", lambda one, name=name: one.set == name) for name in lying()]  # type: ignore[misc]
+def _parts(found: Sequence[Outcome]) -> list[tuple[str, frozenset[str]]]:
+    """Names of groups of answers, each with the kinds or corpora that belong to it."""
+    kinds = [kind for kind in KINDS if any(one.kind == kind for one in found)]
+    sets = dict.fromkeys(f"corpus {one.set}" for one in found)
+    told = frozenset(kinds) - {"plain", "near misses"}
+    groups = [("all", frozenset(kinds)), ("all but plain and near misses", told)]
+    groups += [(kind, frozenset([kind])) for kind in kinds]
+    return groups + [(name, frozenset([name])) for name in sets]
 
 
-def _row(some: Sequence[Outcome], model: Confidence | None, constant: float = 0.0) -> dict[str, Any]:
-    right = np.array([float(one.right) for one in some])
-    chances = np.array([model.chance(one.features) * one.held if model else constant for one in some])
-    weigh = shares(some)
+def _said(some: Sequence[Outcome], model: Confidence) -> Floats:
+    return np.array([model.chance(one.features) * one.held for one in some])
+
+
+def _row(some: Sequence[Outcome], chances: Floats) -> dict[str, Any]:
+    right, weigh = np.array([float(one.right) for one in some]), shares(some)
     measured = {"AUC": discrimination(chances, right, weigh)} | calibration(chances, right, weigh)
     return {"answers": len(some), "right": round(float(np.average(right, weights=weigh)), 4)} | measured
 

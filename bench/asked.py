@@ -97,8 +97,14 @@ def lying() -> list[str]:
 
 def asked_of(name: str, workspace: Workspace, view: View) -> list[Asked]:
     """All questions for a corpus."""
-    own = [*_told(name), *_plain(name, workspace, view)]
+    own = [*_told(name), *_plain(name, workspace, view, TRAINED_ON)]
     return [*(one for one, _ in own), *_elsewhere(name), *_near_misses(own, view), *_taken_away(own)]
+
+
+def made_of(name: str, workspace: Workspace, view: View, skip: int) -> list[Asked]:
+    """Plain questions and near misses, made from passages alone; the first `skip` of half 0 are left out."""
+    own = _plain(name, workspace, view, skip)
+    return [*(one for one, _ in own), *_near_misses(own, view)]
 
 
 def _told(name: str) -> list[tuple[Asked, frozenset[str | int]]]:
@@ -133,12 +139,13 @@ def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str, frozenset[str | i
             yield put, step["answer"], frozenset([step["supporting_id"]])
 
 
-def _plain(name: str, workspace: Workspace, view: View) -> list[tuple[Asked, frozenset[str | int]]]:
-    """Plain questions of prose, none that the ranker learned from; every other one asks for what was taken out."""
+def _plain(name: str, workspace: Workspace, view: View, skip: int) -> list[tuple[Asked, frozenset[str | int]]]:
+    """Plain questions of prose; every other one asks for what was taken out. `skip` leaves out those of half 0 that
+    the ranker learned from.
+    """
     found = []
     for half in (0, 1):
-        skip = (1 - half) * TRAINED_ON
-        for number, one in enumerate(plain_questions(workspace, view, half, PLAIN, skip=skip)):
+        for number, one in enumerate(plain_questions(workspace, view, half, PLAIN, skip=0 if half else skip)):
             text = clean((_asking(one) if number % 2 else None) or one.text)
             if is_prose(clean(one.sentence)):
                 found.append((Asked("plain", name, half, text, _says(one)), frozenset([one.document])))
@@ -177,7 +184,7 @@ def _near_misses(own: list[tuple[Asked, frozenset[str | int]]], view: View) -> I
         words = [_rarest(one.text, view) for one in mine]
         for number, one in enumerate(mine[: NEAR + 1]):
             word, other = words[number], words[number - 1]
-            if word and other and number:
+            if number and word and other and not re.search(rf"\b{other}\b", one.text):
                 text = re.sub(rf"\b{word}\b", other, one.text)
                 yield replace(one, kind="near misses", text=text, right=_never)
 
