@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pipeline.calibration import (
     Confidence,
     answer_features,
     read_confidence,
+    shipped_confidence,
     stretches,
     support_of,
 )
@@ -45,6 +47,7 @@ PENALTY = 1.0
 FEW = 150
 """A kind, or a set's part of one, with fewer answers than this weighs as much less."""
 BINS = 10
+CUTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Outcome:
     before: float
 
 
-def outcomes(name: str) -> list[Outcome]:
+@cache
+def outcomes(name: str) -> tuple[Outcome, ...]:
     """What became of the questions of a set, abstentions left out."""
     found: list[Outcome] = []
     workspace, _ = open_set(name)
@@ -75,7 +79,7 @@ def outcomes(name: str) -> list[Outcome]:
                 features, held = answer_features(grounded, evidence, one.text), support_of(grounded)
                 before = confidence_before(grounded, evidence)
                 found.append(Outcome(one.kind, name, one.half, one.right(grounded), features, held, before))
-    return found
+    return tuple(found)
 
 
 def _answer(workspace: Workspace, state: LiveState, view: View, one: Asked) -> tuple[Grounded, Evidence]:
@@ -178,8 +182,6 @@ def confidence() -> dict[str, dict[str, Any]]:
     """Rows of the table, all of odd questions: the shipped confidence, the one before, and a constant, of all answers
     with kinds weighing the same, and of each kind and corpus; and of each with weights that were fitted without it.
     """
-    kept = json.loads(TARGET.read_text(encoding="utf-8"))
-    shipped = read_confidence(kept, sha256(json.dumps(kept)))
     found = [one for name in lying() for one in outcomes(name)]
     even, odd = ([one for one in found if one.half == half] for half in (0, 1))
     usual = float(np.average([one.right for one in even], weights=shares(even)))
@@ -187,10 +189,28 @@ def confidence() -> dict[str, dict[str, Any]]:
     for name, parts in _parts(odd):
         some = [one for one in odd if parts & {one.kind, f"corpus {one.set}"}]
         others = [one for one in even if not parts & {one.kind, f"corpus {one.set}"}]
-        ways = {"ours": _said(some, shipped), "before": np.array([one.before for one in some])}
+        ways = {"ours": _said(some, shipped_confidence()), "before": np.array([one.before for one in some])}
         ways |= {"ours, fitted without": _said(some, fitted(others))} if len(parts) == 1 else {}
         ways |= {"always the mean of even ones": np.full(len(some), usual)}
         rows |= {f"{name}: {way}": _row(some, chances) for way, chances in ways.items()}
+    return rows
+
+
+def thresholds() -> dict[str, dict[str, Any]]:
+    """Rows of the table: what a policy that withholds answers below a confidence keeps of all odd questions' answers,
+    kinds weighing the same.
+    """
+    some = [one for name in lying() for one in outcomes(name) if one.half == 1]
+    chances, right, weigh = _said(some, shipped_confidence()), np.array([one.right for one in some]), shares(some)
+    rows: dict[str, dict[str, Any]] = {}
+    for cut in CUTS:
+        kept = chances >= cut
+        rows[f"from {cut} on"] = {
+            "answers kept": round(float(np.average(kept, weights=weigh)), 3),
+            "right of these": round(float(np.average(right[kept], weights=weigh[kept])), 3),
+            "right ones withheld": round(float(np.average(~kept[right], weights=weigh[right])), 3),
+            "wrong ones withheld": round(float(np.average(~kept[~right], weights=weigh[~right])), 3),
+        }
     return rows
 
 
