@@ -91,8 +91,10 @@ def _answer(workspace: Workspace, state: LiveState, view: View, one: Asked) -> t
         for passage, place in zip(found.passages, found.places, strict=True)
     ]
     kept = [number for number, some in enumerate(names) if not some & one.without]
+    gone = {passage.chunk_id for passage in found.passages} - {found.passages[number].chunk_id for number in kept}
     found = replace(
         found,
+        candidates=tuple(pair for pair in found.candidates if pair[0] not in gone),
         passages=tuple(found.passages[number] for number in kept),
         places=tuple(found.places[number] for number in kept),
     )

@@ -21,11 +21,11 @@ import numpy as np
 
 from kernel.errors import IntegrityFailure
 from kernel.ids import sha256
-from kernel.records import AnswerStatus, Citation, Evidence, Grounded
+from kernel.records import AnswerStatus, Citation, Evidence, Grounded, Passage
 from pipeline.claims import SUPPORTED
 from pipeline.extractive import question_rarity
 from pipeline.reading import Floats
-from pipeline.wording import asking_words, clean, expected_kind
+from pipeline.wording import asking_words, clean, expected_kind, things_of_kind
 from retrieval.analysis import terms
 
 ANSWER_FEATURES: Mapping[str, int] = {
@@ -44,7 +44,7 @@ BENDS = (-1.0, 0.0, 1.0)
 FAR = 3.0
 """Spreads from the mean beyond which a feature says no more: nothing was seen there when the weights were fitted."""
 UNRELATED = -4.0
-"""About the score of a passage that has nothing to do with a question: the rival where no other document came up."""
+"""About the score of a passage that has nothing to do with a question: the rival where no other one came up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +103,24 @@ def answer_features(grounded: Grounded, evidence: Evidence, question: str) -> Fl
     chunks = {citation.chunk_id for citation in cited}
     passages = [passage for passage in evidence.passages if passage.chunk_id in chunks]
     score = max((passage.score for passage in passages), default=0.0)
-    documents = {passage.document_id for passage in passages}
-    rivals = [passage.score for passage in evidence.passages if passage.document_id not in documents]
     values = [
         *_holding(rarity, cited, [heading for passage in passages for heading in passage.heading]),
         score,
-        score - max(rivals, default=UNRELATED),
+        score - _rival(evidence, passages),
         max((_similarity(citation, evidence) for citation in cited), default=0.0),
         _of_asked_kind(question, cited),
         float(grounded.status == AnswerStatus.PARTIAL and not grounded.conflicts),
     ]
     found: Floats = np.round(np.array(values), 4)
     return found
+
+
+def _rival(evidence: Evidence, cited: Sequence[Passage]) -> float:
+    """The best score of a passage of another document; where none was shown, of whatever else was considered."""
+    documents, chunks = {passage.document_id for passage in cited}, {passage.chunk_id for passage in cited}
+    others = [passage.score for passage in evidence.passages if passage.document_id not in documents]
+    others = others or [score for chunk, score in evidence.candidates if chunk not in chunks]
+    return max(others, default=UNRELATED)
 
 
 def _holding(rarity: Mapping[str, float], cited: Sequence[Citation], headings: Sequence[str]) -> tuple[float, ...]:
@@ -138,8 +144,8 @@ def _of_asked_kind(question: str, cited: Sequence[Citation]) -> float:
     if kind is None:
         return 0.0
     known = " ".join([question, *(citation.title for citation in cited)]).casefold()
-    told = (match.group(0).casefold() for citation in cited for match in kind.finditer(clean(citation.quote)))
-    return 1.0 if any(one not in known for one in told) else -1.0
+    told = (one for citation in cited for one in things_of_kind(kind, clean(citation.quote)))
+    return 1.0 if any(one.casefold() not in known for one in told) else -1.0
 
 
 def _similarity(citation: Citation, evidence: Evidence) -> float:

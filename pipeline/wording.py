@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import unescape
 
 from retrieval.analysis import plain
@@ -26,6 +27,7 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+|\b[A-Z]{2,}\b")
+_OPENING = re.compile(r"[A-Z][\w'’-]+(?: [A-Z][\w.'’-]*)+")
 _KINDS = (
     (
         re.compile(
@@ -81,3 +83,11 @@ def asking_words(question: str) -> str:
     """The words that say so, as "how long": a text that answers need not have them. Empty where there are none."""
     found = next((match for asks, _ in _KINDS if (match := asks.search(question))), None)
     return found.group(0) if found else ""
+
+
+def things_of_kind(kind: re.Pattern[str], text: str) -> Iterator[str]:
+    """What a sentence has of a kind that `expected_kind` gave; of names also one of several words that opens it."""
+    yield from (match.group(0) for match in kind.finditer(text))
+    opening = _OPENING.match(text) if kind is _NAME else None
+    if opening:
+        yield opening.group(0)

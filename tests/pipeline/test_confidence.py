@@ -73,6 +73,13 @@ def test_plainly_right_answers_are_sure_and_answers_from_the_wrong_corpus_are_no
     assert max(wrong.values()) < 0.3, wrong
 
 
+def test_to_be_shown_fewer_passages_makes_nothing_surer(site: Workspace) -> None:
+    """What else was considered counts as a rival though it was not shown."""
+    for question in RIGHT:
+        one, ten = (site.answering.ask(Question(question, top_k=top_k))["confidence"] for top_k in (1, 10))
+        assert one <= ten + 0.01, question
+
+
 def test_a_question_about_something_near_is_less_sure_by_far(site: Workspace) -> None:
     for near, told in NEAR.items():
         assert insisted(site, near) < insisted(site, told) - 0.3, near
