@@ -30,7 +30,7 @@ from retrieval.analysis import terms
 
 ANSWER_FEATURES: Mapping[str, int] = {
     "quote_holds": 1,
-    "answer_holds": 1,
+    "others_add": 1,
     "lacks": -1,
     "score": 1,
     "lead": 1,
@@ -89,7 +89,7 @@ def answer_features(grounded: Grounded, evidence: Evidence, question: str) -> Fl
     Terms are those of the question but for the ones that only say what kind of answer is wanted, as "how long".
     `quote_holds` is the share of them, by rarity, that the best single quote with its title holds, and
     `lacks` the rarest that it does not, as a share of the rarest of all; terms that no document holds count as the
-    rarest. `answer_holds` is the share that all quotes, titles and headings hold. `score` is the ranker's for the best
+    rarest. `others_add` is the share that other quotes and headings hold besides. `score` is the ranker's for the best
     cited passage, `lead` what that has over the best passage of any other document, `similarity` the cosine of the
     question to the best cited sentence. `asked_kind`: whether quotes have a name, number or time where one is asked
     for that the question does not have itself (1 or -1; 0 where its words do not say). `open`: a part of the question
@@ -124,7 +124,7 @@ def _rival(evidence: Evidence, cited: Sequence[Passage]) -> float:
 
 
 def _holding(rarity: Mapping[str, float], cited: Sequence[Citation], headings: Sequence[str]) -> tuple[float, ...]:
-    """`quote_holds`, `answer_holds` and `lacks`."""
+    """`quote_holds`, `others_add` and `lacks`."""
     total, most = sum(rarity.values()), max(rarity.values(), default=0.0)
     quotes = [frozenset(terms(f"{one.quote} {one.title}")) & rarity.keys() for one in cited]
     if not total or not quotes:
@@ -132,7 +132,7 @@ def _holding(rarity: Mapping[str, float], cited: Sequence[Citation], headings: S
     best = max(quotes, key=lambda held: _weight(held, rarity))
     every = frozenset(terms(" ".join(headings))).union(*quotes) & rarity.keys()
     lacks = max((weight for term, weight in rarity.items() if term not in best), default=0.0)
-    return _weight(best, rarity) / total, _weight(every, rarity) / total, lacks / most
+    return _weight(best, rarity) / total, _weight(every - best, rarity) / total, lacks / most
 
 
 def _weight(held: frozenset[str], rarity: Mapping[str, float]) -> float:
