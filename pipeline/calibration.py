@@ -25,7 +25,7 @@ from kernel.records import AnswerStatus, Citation, Evidence, Grounded, Passage
 from pipeline.claims import SUPPORTED
 from pipeline.extractive import question_rarity
 from pipeline.reading import Floats
-from pipeline.wording import asking_words, clean, expected_kind, things_of_kind
+from pipeline.wording import asking_words, base_form, clean, expected_kind, things_of_kind
 from retrieval.analysis import terms
 
 ANSWER_FEATURES: Mapping[str, int] = {
@@ -97,7 +97,7 @@ def answer_features(grounded: Grounded, evidence: Evidence, question: str) -> Fl
     """
     asking = terms(asking_words(question))
     rarity = question_rarity(question, evidence) or evidence.rarity
-    rarity = {term: weight for term, weight in rarity.items() if term not in asking}
+    rarity = {base_form(term): weight for term, weight in rarity.items() if term not in asking}
     used = {number for sentence in grounded.sentences for number in sentence.citations}
     cited = [citation for citation in grounded.citations if citation.id in used]
     chunks = {citation.chunk_id for citation in cited}
@@ -126,13 +126,17 @@ def _rival(evidence: Evidence, cited: Sequence[Passage]) -> float:
 def _holding(rarity: Mapping[str, float], cited: Sequence[Citation], headings: Sequence[str]) -> tuple[float, ...]:
     """`quote_holds`, `others_add` and `lacks`."""
     total, most = sum(rarity.values()), max(rarity.values(), default=0.0)
-    quotes = [frozenset(terms(f"{one.quote} {one.title}")) & rarity.keys() for one in cited]
+    quotes = [_bases(f"{one.quote} {one.title}") & rarity.keys() for one in cited]
     if not total or not quotes:
         return 0.0, 0.0, 1.0
     best = max(quotes, key=lambda held: _weight(held, rarity))
-    every = frozenset(terms(" ".join(headings))).union(*quotes) & rarity.keys()
+    every = _bases(" ".join(headings)).union(*quotes) & rarity.keys()
     lacks = max((weight for term, weight in rarity.items() if term not in best), default=0.0)
     return _weight(best, rarity) / total, _weight(every - best, rarity) / total, lacks / most
+
+
+def _bases(text: str) -> frozenset[str]:
+    return frozenset(base_form(term) for term in terms(text))
 
 
 def _weight(held: frozenset[str], rarity: Mapping[str, float]) -> float:

@@ -20,6 +20,7 @@ from pipeline.grounding import ground
 RIGHT = {
     "How many weeks of parental leave may an employee take?": "16 weeks",
     "Who approves parental leave requests?": "People Office",
+    "Who leads the People Office?": "Marta Silva",
     "When are receipts due?": "30 days",
     "Within how many days must agencies remediate vulnerabilities listed in the catalog?": "14 days",
     "What does every claim need?": "the receipt itself",
