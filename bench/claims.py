@@ -2,7 +2,8 @@
 
 Part `claims`: SciFact's odd claims, and claims made from plain sentences of half 1 (`bench/made_claims.py` says how
 items are made), none of which the claim model was trained on, beside simple baselines. Part `confidence`: answers of
-the extractive pipeline to questions with odd numbers; how sure it said it was, beside how often it was right.
+the extractive pipeline to questions with odd numbers; how sure it said it was, beside how often it was right. Part
+`thresholds`: what of these answers a policy keeps that withholds those below a confidence.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.answers import calibration, confidence
+from bench.answers import calibration, confidence, thresholds
 from bench.data import available
 from bench.made_claims import CONTRADICTED, NOT_FOUND, SUPPORTED, Item, made, scifact
 from bench.page import RESULTS, write
@@ -122,7 +123,11 @@ def term_rules(item: Item) -> int:
     return CONTRADICTED if flipped or _NUMBER.search(quote) else NOT_FOUND
 
 
-PARTS: dict[str, Callable[[], dict[str, dict[str, Any]]]] = {"claims": claims, "confidence": confidence}
+PARTS: dict[str, Callable[[], dict[str, dict[str, Any]]]] = {
+    "claims": claims,
+    "confidence": confidence,
+    "thresholds": thresholds,
+}
 
 
 def main(wanted: Sequence[str]) -> int:

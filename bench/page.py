@@ -47,9 +47,20 @@ looking at even claims; the odd ones' totals were seen several times.""",
     ),
     "confidence": (
         "Confidence of answers",
-        """`python -m bench.claims confidence`: answers of the extractive pipeline to odd questions, without
-abstentions. Right: every group of key facts is in the answer's text (documents), or a gold answer is in its text or in
-a quote that it cites (multi-hop sets; yes/no questions left out). ECE over ten bins.""",
+        """`python -m bench.claims confidence`: answers of the extractive pipeline to questions with odd numbers,
+without abstentions, of the kinds that `bench/asked.py` describes: single facts (of MuSiQue and 2WikiMultihopQA), plain
+questions made from a passage, questions about real documents, SciFact's claims, multi-hop questions; and questions to
+which the documents say nothing: asked of a corpus about other things, near misses (one word of a plain question
+exchanged), and questions whose documents were held back. Kinds weigh the same in every row, the last three together as
+one, so that no set's share of right answers rules. *Fitted without*: the same features, with weights fitted on even
+questions of all other kinds or corpora. *Before*: the version before. AUC: how likely a right answer is surer than a
+wrong one. ECE over ten bins. The features were chosen by looking at even questions; the odd ones' totals were seen
+several times.""",
+    ),
+    "thresholds": (
+        "Thresholds on confidence",
+        """`python -m bench.claims thresholds`: what of the same answers a policy keeps that withholds those below a
+confidence (`abstain_below`); shares of all, of the right and of the wrong ones.""",
     ),
 }
 

@@ -37,22 +37,25 @@ PASSAGES = 200
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A question of one of KINDS and the rows of the document and the chunk that it was made from."""
+    """A question of one of KINDS, the rows of the document and the chunk that it was made from, and its sentence."""
 
     kind: str
     text: str
     document: int
     chunk: int
+    sentence: str
 
 
-def plain_questions(workspace: Workspace, view: View, half: int, passages: int, kinds: int = 1) -> Iterator[Plain]:
+def plain_questions(
+    workspace: Workspace, view: View, half: int, passages: int, kinds: int = 1, skip: int = 0
+) -> Iterator[Plain]:
     """Questions from `passages` passages whose key is even (`half` 0) or odd (1), `kinds` of the KINDS from each.
 
-    Which passages, sentences and words follows from the keys alone.
+    Which passages, sentences and words follows from the keys alone; the first `skip` passages are left out.
     """
     key = view.index.key
     mine = np.flatnonzero(view.mask & ((key & np.uint64(1)) == half))
-    chosen = mine[np.argsort(key[mine], kind="stable")][:passages]
+    chosen = mine[np.argsort(key[mine], kind="stable")][skip : skip + passages]
     found = workspace.corpus.passages(view.index.chunk_id[chosen].tolist())
     for number, place in enumerate(chosen.tolist()):
         passage, _ = found[int(view.index.chunk_id[place])]
@@ -61,7 +64,8 @@ def plain_questions(workspace: Workspace, view: View, half: int, passages: int, 
         for kind in [KINDS[(number + step) % len(KINDS)] for step in range(kinds)]:
             if sentence:
                 text = _said(kind, passage.title, sentence, source)
-                yield Plain(kind, text, int(view.index.document_id[place]), int(view.index.chunk_id[place]))
+                rows = int(view.index.document_id[place]), int(view.index.chunk_id[place])
+                yield Plain(kind, text, *rows, " ".join(sentence))
 
 
 def _sentence(passage: Passage, source: random.Random) -> list[str]:

@@ -318,7 +318,7 @@ class Answering:
         generated = time.perf_counter()
         checks = self._checks_under(policy)
         judge = RecordingJudge(checks.judge) if checks.judge is not None else None
-        grounded = failed or ground(generation, evidence, replace(checks, judge=judge))
+        grounded = failed or ground(generation, evidence, replace(checks, judge=judge), question.text)
         after, replies = judge_output(policy, matter, grounded, lambda rule: self._check(pinned, rule, grounded))
         verdicts = (*before, *within, *after)
         grounded, review = decided(policy, grounded, verdicts)

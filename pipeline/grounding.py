@@ -102,10 +102,11 @@ class _Said:
         return tuple(clean(citation.quote) for citation in self.citations)
 
 
-def ground(generation: Generation, evidence: Evidence, checks: Checks | None = None) -> Grounded:
+def ground(generation: Generation, evidence: Evidence, checks: Checks | None = None, question: str = "") -> Grounded:
     """The answer with its sentences, citations, conflicts and notices, and how far it may be relied on.
 
-    `confidence` is the probability that the answer is right (`pipeline/calibration.py`), 0 where there is none.
+    `confidence` is the probability that the answer is right (`pipeline/calibration.py`), 0 where there is none;
+    `question` says what kind of thing is asked for.
     """
     checks = checks or Checks()
     if not generation.text.strip() or _ABSTAINED.match(generation.text):
@@ -119,7 +120,7 @@ def ground(generation: Generation, evidence: Evidence, checks: Checks | None = N
         return Grounded(status, reason, "", 0.0)
     notices = tuple(dict.fromkeys(notice for citation in book.items for notice in citation.notices))
     found = Grounded(status, reason, text, 0.0, tuple(sentences), tuple(book.items), conflicts, notices)
-    return replace(found, confidence=confidence_of(found, evidence))
+    return replace(found, confidence=confidence_of(found, evidence, question))
 
 
 def _laid_out(said: Sequence[_Said], supports: Sequence[Support]) -> tuple[str, list[AnswerSentence]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import cache
 from html import unescape
 
-from retrieval.analysis import plain
+from retrieval.analysis import plain, stem
 
 _LEAD = re.compile(r"^\s*(?:(?:#{1,6}\s+|>\s?|[-*+•]\s+|\d{1,3}[.)]\s+|\|\s*))+")
 _MARKS = re.compile(
@@ -26,6 +28,22 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+|\b[A-Z]{2,}\b")
+_OPENING = re.compile(r"[A-Z][\w'’-]+(?: [A-Z][\w.'’-]*)+")
+_IRREGULAR = """
+be was were been; become became; begin began begun; bind bound; break broke broken; bring brought; build built;
+buy bought; catch caught; choose chose chosen; come came; cut cut; deal dealt; do did done; draw drew drawn;
+drive drove driven; eat ate eaten; fall fell fallen; feed fed; feel felt; fight fought; find found; fly flew flown;
+forbid forbade forbidden; forget forgot forgotten; freeze froze frozen; get got gotten; give gave given;
+go went gone; grow grew grown; have had; hear heard; hide hid hidden; hold held; keep kept; know knew known;
+lay laid; lead led; leave left; lend lent; lose lost; make made; mean meant; meet met; pay paid; rise rose risen;
+run ran; say said; see saw seen; seek sought; sell sold; send sent; show showed shown; shrink shrank shrunk;
+sing sang sung; sink sank sunk; sit sat; speak spoke spoken; spend spent; stand stood; steal stole stolen;
+strike struck stricken; swear swore sworn; swim swam swum; take took taken; teach taught; tell told;
+think thought; throw threw thrown; understand understood; undertake undertook undertaken; wear wore worn;
+win won; withdraw withdrew withdrawn; withhold withheld; write wrote written; child children; foot feet;
+goose geese; man men; mouse mice; person people; tooth teeth; woman women
+"""
+"""Words with the other forms that no stemmer brings together with them."""
 _KINDS = (
     (
         re.compile(
@@ -75,3 +93,28 @@ def is_prose(text: str) -> bool:
 def expected_kind(question: str) -> re.Pattern[str] | None:
     """What an answer to the question should hold: a time, a number, a name; None where its words do not say."""
     return next((kind for asks, kind in _KINDS if asks.search(question)), None)
+
+
+def asking_words(question: str) -> str:
+    """The words that say so, as "how long": a text that answers need not have them. Empty where there are none."""
+    found = next((match for asks, _ in _KINDS if (match := asks.search(question))), None)
+    return found.group(0) if found else ""
+
+
+def things_of_kind(kind: re.Pattern[str], text: str) -> Iterator[str]:
+    """What a sentence has of a kind that `expected_kind` gave; of names also one of several words that opens it."""
+    yield from (match.group(0) for match in kind.finditer(text))
+    opening = _OPENING.match(text) if kind is _NAME else None
+    if opening:
+        yield opening.group(0)
+
+
+def base_form(term: str) -> str:
+    """The stem that an irregular form of a word goes with: `pay` of `paid`; of any other stem itself."""
+    return _bases().get(term, term)
+
+
+@cache
+def _bases() -> dict[str, str]:
+    rows = [[stem(word) for word in row.split()] for row in _IRREGULAR.split(";")]
+    return {form: base for base, *forms in rows for form in forms}

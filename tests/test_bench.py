@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 from handbook import far_apart, handbook
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.assembly import Workspace
 from bench import charts, page
 from bench.ablations import Bench, reciprocal_rank_fusion, without_graph
+from bench.answers import discrimination
+from bench.asked import made_of
 from bench.peers import driver, searching
 from bench.peers.driver import FLOOR, OURS, PEERS, Failed, Name, Process
 from bench.peers.venvs import PEERS as FOLDER
 from bench.peers.venvs import model_folder, ready
 from bench.plain import KINDS, plain_questions
 from bench.plain import run as plain_run
-from kernel.records import LOCAL_OWNER
+from kernel.records import LOCAL_OWNER, Question
 from retrieval.ranker import shipped_ranker
 
 WORDS = ("anchor", "beacon", "cable", "dune", "ember", "fjord", "grove", "heron", "inlet", "jetty")
@@ -274,3 +278,33 @@ def test_plain_questions_are_made_from_one_half_of_the_passages(models: Path) ->
         assert all(
             len(ways) == 3 and 0 <= first <= five <= 1 for ways in shown.values() for first, five in ways.values()
         )
+
+
+@pytest.mark.slow
+def test_questions_made_of_a_corpus_know_what_is_right(models: Path) -> None:
+    """Answers to plain questions are mostly right; a near miss is one of them with one word exchanged, and never so."""
+    with handbook(models, far_apart()) as site:
+        view, _ = site.library.view(site.snapshots.live(), LOCAL_OWNER)
+        made = made_of("handbook", site, view, skip=0)
+        plain, near = ([one for one in made if one.kind == kind] for kind in ("plain", "near misses"))
+        assert {one.half for one in plain} == {one.half for one in near} == {0, 1}
+        changed = [min(len(set(one.text.split()) ^ set(other.text.split())) for other in plain) for one in near]
+        assert set(changed) == {2}
+        answers = [(one, site.answering.compose(site.answering.pin(Question(one.text))).grounded) for one in made]
+        right = [(one.kind, one.right(grounded)) for one, grounded in answers if grounded.answer]
+        assert np.mean([good for kind, good in right if kind == "plain"]) > 0.5
+        assert {good for kind, good in right if kind == "near misses"} == {False}
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, 3)), min_size=1, max_size=12))
+def test_discrimination_counts_pairs(items: list[tuple[int, bool, int]]) -> None:
+    """AUC as its definition has it: over all pairs of a right and a wrong answer, each as often as it weighs."""
+    good = [value for value, right, weight in items for _ in range(weight) if right]
+    bad = [value for value, right, weight in items for _ in range(weight) if not right]
+    values, right, weigh = (np.array([float(one[place]) for one in items]) for place in range(3))
+    found = discrimination(values / 4, right, weigh)
+    if good and bad:
+        pairs = [(a > b) + (a == b) / 2 for a in good for b in bad]
+        assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-4)
+    else:
+        assert found == ""

@@ -39,6 +39,7 @@ from kernel.storage.reviews import (
     edit_in_force,
 )
 from pipeline.answering import citation_json
+from pipeline.calibration import support_of
 from pipeline.grounding import ground
 from pipeline.oversight.policy_book import PolicyBook
 from retrieval.analysis import content_terms
@@ -126,7 +127,8 @@ class ReviewDesk:
             raise Forbidden("who asked a question cannot decide on its answer: another person must")
         if review.state != OPEN:
             raise Conflict(f"the review is {review.state}: nothing more can be decided")
-        edited = grounded_edit(_text(text, "text"), self._evidence(self._record(review)))
+        record = self._record(review)
+        edited = grounded_edit(_text(text, "text"), self._evidence(record), record.body["confidence"])
         payload = {"edited": edited, "comment": _text(comment, "comment", empty=True)}
         return review_json(self._reviews.step(review_id, EDITED, actor.id, payload))
 
@@ -176,8 +178,9 @@ class ReviewDesk:
         return Evidence(record.body["retrieval"]["snapshot"], tuple(passages))
 
 
-def grounded_edit(text: str, evidence: Evidence) -> Json:
+def grounded_edit(text: str, evidence: Evidence, confidence: float) -> Json:
     """A reviewer's text as the body of an answer. A sentence without a mark cites the passage that says most of it.
+    Nothing is searched for anew, so it is as sure as the answer was, `confidence`, as far as its sentences hold.
 
     Raises InvalidInput where the passages support nothing of it.
     """
@@ -192,7 +195,7 @@ def grounded_edit(text: str, evidence: Evidence) -> Json:
         "status": status.value,
         "reason": made.reason,
         "answer": made.answer,
-        "confidence": made.confidence,
+        "confidence": round(confidence * support_of(made), 4),
         "sentences": [asdict(sentence) for sentence in made.sentences],
         "citations": [citation_json(citation) for citation in made.citations],
         "conflicts": [asdict(conflict) for conflict in made.conflicts],
