@@ -80,7 +80,7 @@ LEAST = {
     "mark_favourite": "app",
     "unmark_favourite": "app",
     "prompt_usage": "app",
-    "prompt_dependents": "editor",
+    "prompt_dependents": "editor or reviewer",
     "promote_answer": "editor",
     "try_prompt": "editor",
     "improve_prompt": "editor",

@@ -295,4 +295,4 @@ def test_runs_of_a_prompt_without_documents_are_watched_too(made: ExperimentWork
     status = made.experiments.status(canary)
     assert (status["state"], status["outcome"]["result"]) == ("ended", "breach")
     assert status["figures"]["canary"]["answers"] == status["figures"]["canary"]["units"] == 3
-    assert status["figures"]["production"]["answered"] == 1.0
+    assert status["figures"]["production"]["answered"] in (None, 1.0)  # by chance the first three may be the canary's
