@@ -65,8 +65,9 @@ class ModelRun:
 
     @property
     def passed(self) -> bool:
-        """Whether cases were run and none failed."""
-        return self.executed > 0 and not self.count(FAILED)
+        """Whether cases were run, some of the prompt's own among them where it has some, and none failed."""
+        own = [one.state for one in self.results if not one.suite]
+        return self.executed > 0 and not self.count(FAILED) and (not own or PASSED in own)
 
     def count(self, state: str) -> int:
         """How many cases ended so."""

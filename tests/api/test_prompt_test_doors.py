@@ -104,21 +104,29 @@ def test_exit_codes_table_and_files(cli: Cli, tmp_path: Path) -> None:
         assert list(workspace.verifier.faults()) == []
 
 
-def test_all_prompts_and_suites(cli: Cli) -> None:
-    with cli.open() as workspace:
-        workspace.prompts.save(sorting({"contains": "kettle"}), "local", "")
-    everything = cli("--all")
-    assert everything.exit_code == 1
-    assert everything.stdout.splitlines()[-1] == "2 prompts, 1 run, 1 failed"
-    with cli.open() as workspace:
-        workspace.prompts.save(grounded("26 weeks", "You answer well."), "local", "")
-    shown = cli.json("--all")
-    assert shown["passed"]
-    assert {one["name"]: one["passed"] for one in shown["items"]} == {"leave": True, "sort": False}
+def test_suites_are_run_as_well(cli: Cli) -> None:
     shown = json.loads(cli("leave", "--suite", "bias", "--suite", "injection", "--json").stdout)
     (one,) = shown["models"]
     assert (one["cases"] >= 25, shown["suites"]) == (True, ["bias", "injection"])
     assert {result["suite"] for result in one["results"]} == {None, "bias", "injection"}
+
+
+def test_the_whole_library_passes_until_one_fails(tmp_path: Path, models: Path) -> None:
+    """With the embedder that is shipped: the starter library is green, and what needs a model is skipped by name."""
+    cli, where = Cli(tmp_path / "home"), {"VOUCH_MODELS": str(models)}
+    shown = cli.json("--all", "--no-record", **where)
+    assert shown["passed"]
+    ran = {one["name"]: one["passed"] for one in shown["items"]}
+    assert sum(ran.values()) >= 8
+    for one in shown["items"]:
+        (run,) = one["models"]
+        assert (run["failed"], run["entry"]) == (0, None), one
+        assert run["passed"] or all("needs a model" in result["reason"] for result in run["results"])
+    with cli.open() as workspace:
+        workspace.prompts.save(grounded("30 weeks"), "local", "")
+    words = cli("--all", "--no-record", **where)
+    assert words.exit_code == 1
+    assert words.stdout.splitlines()[-1] == f"{len(ran) + 1} prompts, {sum(ran.values()) + 1} run, 1 failed"
 
 
 def test_who_may_run_tests(cli: Cli) -> None:

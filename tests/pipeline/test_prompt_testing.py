@@ -259,6 +259,14 @@ def test_cases_for_other_models_are_skipped_and_the_matrix_names_its_models(made
     assert set(known.tests) == {"toy/small", "toy/big-1"}
 
 
+def test_suites_do_not_stand_in_for_own_cases_that_were_all_skipped(made: FastWorkspace) -> None:
+    made.prompts.save(grounded(WEEKS | {"models": ["other/*"], "expect": [{"answers": True}]}), "local", "")
+    report = running(made, Model(lambda _: "NOT FOUND")).run("toy", EDITOR, Asked(suites=("injection",)))
+    assert (report.executed > 10, report.failed, report.passed) == (True, 0, False)
+    assert report.runs[0].entry is not None
+    assert not made.prompts.state().of("toy").standing(1).tests[MODEL].passed
+
+
 def failing(error: Exception) -> Callable[[GenerationRequest], str]:
     def fail(_: GenerationRequest) -> str:
         raise error

@@ -13,7 +13,7 @@ from api.cli.output import counted, safe, table
 from api.cli.prompts.group import KeyOption, actor_of, commands
 from api.cli.text_files import write_text
 from api.views import Json
-from kernel.errors import Forbidden, InvalidInput
+from kernel.errors import InvalidInput
 from kernel.records import Principal, Role
 from pipeline.prompts.cases import read_cases
 from pipeline.prompts.junit import junit_xml
@@ -48,9 +48,7 @@ def run_tests(
         raise InvalidInput("name one prompt, or say --all")
     if every and case:
         raise InvalidInput("--case goes with one prompt")
-    actor = actor_of(call, key)
-    if actor.role not in (Role.EDITOR, Role.ADMIN):
-        raise Forbidden(f"tests are run with a key of role editor or admin; yours has role {actor.role.value}")
+    actor = actor_of(call, key, Role.EDITOR)
     asked = Asked(tuple(model or ()), baseline, tuple(case or ()), tuple(suite or ()), not unrecorded)
     reports = _all(call, actor, asked) if reference is None else [_one(call, reference, actor, asked)]
     if junit is not None:
@@ -120,7 +118,7 @@ def _verdict(run: ModelRun) -> str:
     said = [counted(run.executed, "case"), f"{run.count('failed')} failed", f"{run.count('skipped')} skipped"]
     said += [counted(len(run.regressions), "regression")] if run.regressions else []
     entry = f"; entry {run.entry} of the ledger" if run.entry is not None else ""
-    word = "passed" if run.passed else "failed" if run.executed else "nothing was run"
+    word = "passed" if run.passed else "failed" if run.count("failed") else "not passed: none of its own cases was run"
     return f"{word}: {', '.join(said)}{entry}"
 
 
