@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fast_parts import FastWorkspace
@@ -12,7 +13,7 @@ from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, rele
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.prompts import EXPERIMENT, Happening
-from pipeline.prompts.library import DEFAULT, shipped_prompt
+from pipeline.prompts.library import DEFAULT, Chosen, shipped_prompt
 
 CASES = "- name: one\n  question: When?\n  context: [{title: T, text: At eleven.}]\n  expect:\n    - answers: true"
 OTHER = Principal("key_boss", Role.ADMIN, None)
@@ -155,6 +156,23 @@ def test_another_process_sees_it_at_its_next_question(made: FastWorkspace) -> No
         assert other.answering.ask(question)["prompt"]["version"] == number
         other.release_desk.rollback(OTHER)
         assert made.answering.ask(question)["prompt"]["version"] == 1
+
+
+def test_a_question_gets_all_of_a_release_or_none_of_it(made: FastWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release goes live between the moment that a question has read the policy and that it reads the prompt."""
+    number = version(made, DEFAULT, "Another role.")
+    policy = made.policies.add(POLICY, ADMIN.id, "strict").number
+    one = made.release_desk.add({"prompts": {DEFAULT: number}, "policy": policy}, ADMIN, "both")
+    choose, moved = made.prompts.choose, []
+
+    def later(*arguments: Any) -> Chosen:
+        if not moved:
+            moved.append(made.release_desk.activate(one.number, OTHER))
+        return choose(*arguments)
+
+    monkeypatch.setattr(made.prompts, "choose", later)
+    pinned = made.answering.pin(Question("When does the canteen open?", APP))
+    assert (pinned.policy.version.number, pinned.prompt.version) == (policy, number)
 
 
 def test_differences(made: FastWorkspace) -> None:
