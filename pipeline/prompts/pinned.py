@@ -1,8 +1,9 @@
 """Evidence that a test case pins: passages that it brings along, or a snapshot of the workspace that is searched.
 
 Passages of a case go the way that documents go: split into sentences, embedded with their title, scored against the
-question, their terms weighed by how many of them hold each. So generators, grounding and confidence see what they see
-in real answers. Each passage of a case stays one passage, under its number in the case.
+question, their terms weighed by how many of them hold each. So generators and grounding see what they see in real
+answers; no ranker weighed the passages, so there is no confidence. Each passage of a case stays one passage, under its
+number in the case.
 """
 
 from __future__ import annotations

@@ -38,6 +38,12 @@ class Reply:
     cost: float | None = None
 
     @property
+    def confidence(self) -> float | None:
+        """How sure the answer says it is; None where passages were pinned: no ranker weighed them against others."""
+        ranked = self.grounded is not None and self.evidence.snapshot > 0
+        return self.grounded.confidence if ranked and self.grounded is not None and self.grounded.sentences else None
+
+    @property
     def status(self) -> str:
         """answered, partial, abstained; of a prompt that takes inputs alone: replied."""
         return "replied" if self.grounded is None else self.grounded.status.value

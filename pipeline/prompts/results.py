@@ -120,11 +120,12 @@ def metrics_of(results: Sequence[CaseResult]) -> dict[str, float | None]:
     replies = [reply for one in run for reply in one.replies]
     answers = [reply.grounded for reply in replies if reply.grounded is not None and reply.grounded.sentences]
     similar = [one.value for result in run for one in result.findings if one.kind == "similar"]
+    sure = [reply.confidence for reply in replies if reply.confidence is not None]
     costs = [reply.cost for reply in replies if reply.cost is not None]
     found = {
         "pass_rate": _mean([float(one.state == PASSED) for one in run]),
         "support": _mean([support_share(answer) or 0.0 for answer in answers]),
-        "confidence": _mean([answer.confidence for answer in answers]),
+        "confidence": _mean(sure),
         "similarity": _mean([value for value in similar if value is not None]),
         "latency_ms": median(reply.latency_ms for reply in replies) if replies else None,
         "tokens": _mean([float(reply.prompt_tokens + reply.completion_tokens) for reply in replies]),
@@ -178,7 +179,7 @@ def _case_json(one: CaseResult, before: str | None, regression: bool) -> dict[st
             {
                 "status": reply.status,
                 "text": reply.text,
-                "confidence": reply.grounded.confidence if reply.grounded is not None else None,
+                "confidence": reply.confidence,
                 "latency_ms": reply.latency_ms,
                 "prompt_tokens": reply.prompt_tokens,
                 "completion_tokens": reply.completion_tokens,
