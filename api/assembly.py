@@ -342,6 +342,7 @@ class Workspace:
             self.snapshots,
             lambda: self.searcher,
             settings.chunk_tokens,
+            settings.candidates,
             settings.top_k,
             settings.context_tokens,
         )

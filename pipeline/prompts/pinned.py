@@ -1,32 +1,47 @@
 """Evidence that a test case pins: passages that it brings along, or a snapshot of the workspace that is searched.
 
-Passages of a case go the way that documents go: split into sentences, embedded with their title, scored against the
-question, their terms weighed by how many of them hold each. So generators and grounding see what they see in real
-answers; no ranker weighed the passages, so there is no confidence. Each passage of a case stays one passage, under its
-number in the case.
+Passages of a case go the way that documents go, in an index of their own: split, embedded with their title, ranked for
+the question. So generators, grounding and confidence see what they see in real answers. Each passage of a case stays
+one passage, under its number in the case.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from graph.mentions import title_of
+from ingest.similar import signature
 from ingest.split import split
 from kernel.ids import derived_id
-from kernel.ports import Embedder, Tokenizer, Vector
-from kernel.records import Evidence, ParsedDocument, Passage, Principal, Role, SentenceScore
+from kernel.ports import Embedder, PassageVectors, Tokenizer, Vector
+from kernel.records import (
+    ChunkDraft,
+    Evidence,
+    MentionKind,
+    ParsedDocument,
+    Passage,
+    Principal,
+    Role,
+    SentenceScore,
+)
+from kernel.storage.corpus import IndexRow
 from kernel.storage.snapshots import Snapshots
-from pipeline.indexing import embedding_input
+from pipeline.indexing import embedding_input, extract
 from pipeline.prompts.cases import Case, PinnedPassage
-from retrieval.analysis import terms
+from retrieval.build import Additions
 from retrieval.context import assemble
-from retrieval.lexical import question_terms
+from retrieval.ranker import shipped_ranker
+from retrieval.scratch import Ranked, ranked
 from retrieval.search import Searcher
 
+MOST_CHUNKS = 100_000
+"""More chunks than a passage of the greatest length can have."""
 ANYBODY = Principal("tests", Role.APP, frozenset())
 """Whose documents a pinned snapshot shows: those that everybody may see, so that a test gives the same whoever runs it,
 and its record holds nothing that its readers may not see."""
@@ -45,6 +60,7 @@ class PinnedEvidence:
     snapshots: Snapshots
     searcher: Callable[[], Searcher]
     chunk_tokens: int
+    each: int
     top_k: int
     context_tokens: int
 
@@ -66,55 +82,92 @@ class PinnedEvidence:
         if not pinned:
             return Evidence(0, ())
         vector = self.encoder.embed([question])[0]
-        passages = tuple(self._passage(number, one, vector) for number, one in enumerate(pinned, 1))
+        made = [self._parts(number, one) for number, one in enumerate(pinned, 1)]
+        rows = [row for part in made for row in part.rows]
+        mentions = [one for part in made for one in part.mentions]
+        relations = [one for part in made for one in part.relations]
+        found = ranked(Additions(rows, mentions, relations), question, vector, shipped_ranker(), self.each)
+        passages = tuple(_passage(part, vector, found) for part in made)
         scores = sorted(((one.chunk_id, one.score) for one in passages), key=lambda pair: (-pair[1], pair[0]))
-        return Evidence(
-            0,
-            passages,
-            rarity=_rarity(question, passages),
-            candidates=tuple(scores),
-            tokens=sum(one.tokens for one in passages),
-        )
+        tokens = sum(one.tokens for one in passages)
+        return Evidence(0, passages, rarity=found.rarity, candidates=tuple(scores), tokens=tokens)
 
-    def _passage(self, number: int, pinned: PinnedPassage, question: Vector) -> Passage:
+    def _parts(self, number: int, pinned: PinnedPassage) -> _Parts:
+        """What indexing makes of a passage: one row a chunk, with its mentions and relations."""
         text = unicodedata.normalize("NFC", pinned.text).strip()
-        title = pinned.title or f"Passage {number}"
-        drafts = split(ParsedDocument(text, "text/plain", pinned.title or None), self.encoder, self.chunk_tokens)
-        vectors = self.encoder.embed_passages([embedding_input(pinned.title, draft) for draft in drafts])
-        sentences = tuple(
-            SentenceScore(draft.start + span.start, draft.start + span.end, score)
-            for draft, one in zip(drafts, vectors, strict=True)
-            for span, score in zip(draft.sentences, _cosines(one.sentences, question), strict=True)
-        )
-        return Passage(
-            chunk_id=derived_id("chk", SOURCE, str(number), title, text),
-            document_id=derived_id("doc", SOURCE, title),
-            external_id=None,
-            revision=1,
-            source=SOURCE,
-            title=title,
-            uri="",
-            heading=(),
-            text=text,
-            start=0,
-            end=len(text),
-            page=None,
-            score=max(_cosines(np.array([one.passage for one in vectors]), question), default=0.0),
-            sentences=sentences,
-            tokens=sum(draft.tokens for draft in drafts),
-        )
+        name = f"passage-{number}"
+        title = pinned.title or title_of(text) or name
+        document = ParsedDocument(text, "text/plain", pinned.title or None, external_id=name)
+        drafts = split(document, self.encoder, self.chunk_tokens)
+        heading = title if pinned.title else ""
+        vectors = self.encoder.embed_passages([embedding_input(heading, draft) for draft in drafts])
+        found = _Parts(number, title, text, drafts)
+        for draft, one in zip(drafts, vectors, strict=True):
+            chunk = number * MOST_CHUNKS + draft.ordinal
+            mentions, relations = extract(title, name, draft, document)
+            found.rows.append(_row(chunk, number, title, draft, one))
+            found.mentions.extend((chunk, each.key, each.kind == MentionKind.TITLE) for each in mentions)
+            found.relations.extend((chunk, *astuple(each)) for each in relations)
+        return found
 
 
-def _cosines(vectors: Vector, question: Vector) -> list[float]:
-    """As the index has them: kept as float16, rounded to five places."""
-    if not len(vectors):
-        return []
-    found: list[float] = np.round(vectors.astype(np.float16).astype(np.float32) @ question, 5).tolist()
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A pinned passage as it would be indexed, in chunks."""
+
+    number: int
+    title: str
+    text: str
+    drafts: Sequence[ChunkDraft]
+    rows: list[IndexRow] = field(default_factory=list)
+    mentions: list[tuple[int, str, bool]] = field(default_factory=list)
+    relations: list[tuple[int, str, str, str, int, int]] = field(default_factory=list)
+
+
+def _row(chunk: int, document: int, title: str, draft: ChunkDraft, vectors: PassageVectors) -> IndexRow:
+    return IndexRow(
+        chunk_id=chunk,
+        public_id=derived_id("chk", SOURCE, str(chunk), draft.text),
+        revision_id=document,
+        document_id=document,
+        ordinal=draft.ordinal,
+        title=title,
+        heading=draft.heading,
+        text=draft.text,
+        sentences=np.array([(one.start, one.end) for one in draft.sentences], np.int32).reshape(-1, 2),
+        vector=vectors.passage.astype(np.float32),
+        sentence_vectors=vectors.sentences.astype(np.float16),
+        signature=signature(draft.text),
+    )
+
+
+def _passage(part: _Parts, question: Vector, found: Ranked) -> Passage:
+    """The whole passage under its number: its score is that of its best chunk."""
+    sentences = tuple(
+        SentenceScore(draft.start + span.start, draft.start + span.end, score)
+        for draft, row in zip(part.drafts, part.rows, strict=True)
+        for span, score in zip(draft.sentences, _cosines(row.sentence_vectors, question), strict=True)
+    )
+    return Passage(
+        chunk_id=derived_id("chk", SOURCE, str(part.number), part.title, part.text),
+        document_id=derived_id("doc", SOURCE, str(part.number)),
+        external_id=None,
+        revision=1,
+        source=SOURCE,
+        title=part.title,
+        uri="",
+        heading=(),
+        text=part.text,
+        start=0,
+        end=len(part.text),
+        page=None,
+        score=max((found.scores[row.chunk_id] for row in part.rows if row.chunk_id in found.scores), default=0.0),
+        sentences=sentences,
+        tokens=sum(draft.tokens for draft in part.drafts),
+    )
+
+
+def _cosines(vectors: NDArray[np.float16], question: Vector) -> list[float]:
+    """Of sentences to the question, rounded to five places as a search does."""
+    found: list[float] = np.round(vectors.astype(np.float32) @ question, 5).tolist()
     return found
-
-
-def _rarity(question: str, passages: Sequence[Passage]) -> dict[str, float]:
-    """The idf of the question's terms among the passages, of those that one of them holds (as BM25 has it)."""
-    held = [frozenset(terms(f"{one.title} {one.text}")) for one in passages]
-    counts = {term: sum(term in one for one in held) for term in question_terms(question)}
-    return {term: float(np.log1p((len(held) - count + 0.5) / (count + 0.5))) for term, count in counts.items() if count}

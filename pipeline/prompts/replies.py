@@ -39,9 +39,8 @@ class Reply:
 
     @property
     def confidence(self) -> float | None:
-        """How sure the answer says it is; None where passages were pinned: no ranker weighed them against others."""
-        ranked = self.grounded is not None and self.evidence.snapshot > 0
-        return self.grounded.confidence if ranked and self.grounded is not None and self.grounded.sentences else None
+        """How sure the answer says it is; None where there is no answer."""
+        return self.grounded.confidence if self.grounded is not None and self.grounded.sentences else None
 
     @property
     def status(self) -> str:

@@ -198,7 +198,7 @@ class PromptTester:
         begin = time.perf_counter()
         generation, _ = self._generated(generator, request, compiled)
         latency = round((time.perf_counter() - begin) * 1000, 3)
-        answer = ground(generation, evidence, self._parts.checks) if grounded else None
+        answer = ground(generation, evidence, self._parts.checks, case.question) if grounded else None
         return Reply(
             answer.answer if answer is not None else generation.text,
             generation.text,

@@ -103,18 +103,16 @@ def test_pinned_passages_are_scored_and_weighed_as_indexed_ones_are(tmp_path: Pa
         assert len(found.passages) == len(pinned.passages) == 2
         real = {one.title: one for one in found.passages}
         for one in pinned.passages:
-            assert (one.text, one.sentences, one.tokens) == (
-                real[one.title].text,
-                real[one.title].sentences,
-                real[one.title].tokens,
-            )
+            same = real[one.title]
+            assert (one.text, one.sentences, one.tokens) == (same.text, same.sentences, same.tokens)
+            assert one.score == pytest.approx(same.score)
         assert pinned.rarity == pytest.approx(found.rarity)
         answer = workspace.answering.ask(Question(question))
         reply = workspace.prompt_tester.run("toy", EDITOR).runs[0].results[0].replies[0]
-        assert reply.grounded is not None
         assert (answer["answer"], answer["status"]) == (reply.text, reply.status)
+        assert answer["confidence"] == reply.confidence
+        assert reply.grounded is not None
         assert answer["sentences"][0]["support"]["score"] == reply.grounded.sentences[0].support.score
-        assert reply.confidence is None
         assert reply.text
 
 
