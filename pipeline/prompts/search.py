@@ -28,7 +28,7 @@ from retrieval.analysis import content_terms, terms, words
 
 K1, B = 1.2, 0.75
 RANKS = 60
-LEAST_COSINE = 0.25
+LEAST_COSINE = 0.15
 """A prompt that shares no word with the query is shown from this similarity on."""
 LONGEST_QUERY = 400
 EMBEDDED = 600
