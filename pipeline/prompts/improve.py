@@ -238,7 +238,7 @@ def _case_remarks(anatomy: Anatomy) -> Iterator[_Remark]:
         told = Finding(TESTS, "abstains", "no case has documents that do not answer; the draft adds one", True)
         yield told, TESTS, cases_text([*cases, _ABSTAINS])
     elif len(cases) < FEW_CASES:
-        yield Finding(TESTS, "few", f"it has {len(cases)} test cases: add the usual input and an odd one"), "", ""
+        yield Finding(TESTS, "few", "it has fewer than two test cases: add the usual input, and an odd one"), "", ""
 
 
 def _header_remarks(anatomy: Anatomy) -> Iterator[_Remark]:

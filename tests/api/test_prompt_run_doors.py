@@ -217,7 +217,7 @@ def test_the_library_on_the_command_line(made: FastWorkspace, cli: Cli, tmp_path
     assert (hits[0]["name"], hits[0]["favourite"]) == ("shorten", True)
     assert "no favourites" in cli("prompts", "favourite", "shorten", "--off")
     cli("prompts", "run", "shorten", "--input", "text=long")
-    assert "1 runs" in cli("prompts", "usage", "shorten")
+    assert "answers 0, runs 1" in cli("prompts", "usage", "shorten")
     assert "nothing to list" in cli("prompts", "used-by", "shorten")
     found = cli("prompts", "improve", "shorten", "--rules")
     assert "saved as draft shorten@2" in found

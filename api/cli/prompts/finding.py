@@ -55,12 +55,12 @@ def usage(call: Call, name: Name, key: KeyOption = None) -> None:
     body = call.workspace.prompt_uses.usage(name, actor_of(call, key))
 
     def words(out: Console) -> None:
-        out.print(safe(f"{name}: {body['answers']} answers, {body['runs']} runs"), soft_wrap=True)
+        out.print(safe(f"{name}: answers {body['answers']}, runs {body['runs']}"), soft_wrap=True)
         for one in body["versions"]:
-            out.print(f"  version {one['version']}: {one['answers']} answers, {one['runs']} runs", soft_wrap=True)
+            out.print(f"  version {one['version']}: answers {one['answers']}, runs {one['runs']}", soft_wrap=True)
             for user in one["users"]:
                 who = user["principal"] or "(erased)"
-                told = f"    {who}: {user['answers']} answers, {user['runs']} runs, last {user['last']}"
+                told = f"    {who}: answers {user['answers']}, runs {user['runs']}, last {user['last']}"
                 out.print(safe(told), soft_wrap=True)
 
     call.show(body, words)
