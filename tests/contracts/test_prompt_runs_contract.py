@@ -11,6 +11,7 @@ import pytest
 from fake_model_server import FakeModelServer
 from fast_parts import FastWorkspace
 from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, release, saying, with_model, workspace_at
+from small_model import serving_small_model
 from sqlalchemy import select, update
 
 from kernel.errors import Conflict, InvalidInput, NotFound
@@ -239,3 +240,22 @@ def test_inputs_of_a_grounded_prompt_are_recorded_and_replayed(made: FastWorkspa
     assert made.today.compare(body["id"], APP)["changes"] == []
     with pytest.raises(InvalidInput, match="no input 'colour'"):
         made.answering.ask(Question("When?", APP, prompt="for-reader", inputs={"colour": "red"}))
+
+
+@pytest.mark.slow
+def test_a_real_model_runs_a_prompt(tmp_path: Path) -> None:
+    """A small language model on loopback: a free reply is done; one that must be JSON is that, or the run has failed."""
+    with serving_small_model() as url:
+        flags = {"generator": "openai", "openai_base_url": url, "openai_model": "smollm2", "openai_max_tokens": 48}
+        with workspace_at(tmp_path, None, **flags) as made:
+            release(made, prompt_text("shorten", task="Repeat in one short sentence: {{text}}", tests=TESTS))
+            release(made, prompt_text("kind", header=SCHEMA, tests=TESTS))
+            free = run(made, "The canteen opens at eleven and serves soup on Fridays.")
+            strict = run(made, "an invoice over 20 euros", prompt="kind")
+            assert (free["status"], free["tries"], bool(free["output"].strip())) == ("done", 1, True)
+            assert free["usage"]["completion_tokens"] > 0
+            if strict["status"] == "done":
+                assert strict["json"]["kind"] in ("bill", "order")
+            else:  # its replies were cut off, or no JSON twice
+                assert (strict["status"], strict["output"], bool(strict["reason"])) == ("failed", "", True)
+            assert faults(made) == []
