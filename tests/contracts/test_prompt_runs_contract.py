@@ -244,7 +244,7 @@ def test_inputs_of_a_grounded_prompt_are_recorded_and_replayed(made: FastWorkspa
 
 @pytest.mark.slow
 def test_a_real_model_runs_a_prompt(tmp_path: Path) -> None:
-    """A small language model on loopback: a free reply is done; one that must be JSON is that, or the run has failed."""
+    """A small language model on loopback: a free reply is done; one that must be JSON is, or the run has failed."""
     with serving_small_model() as url:
         flags = {"generator": "openai", "openai_base_url": url, "openai_model": "smollm2", "openai_max_tokens": 48}
         with workspace_at(tmp_path, None, **flags) as made:
