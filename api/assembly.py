@@ -36,6 +36,7 @@ from kernel.storage.lineage_queries import LineageQueries
 from kernel.storage.occurrences import Occurrences
 from kernel.storage.pins import Pins
 from kernel.storage.policies import Policies
+from kernel.storage.prompt_quality import PromptQuality
 from kernel.storage.prompt_runs import PromptRuns
 from kernel.storage.prompts import Prompts
 from kernel.storage.releases import ReleaseStore
@@ -297,7 +298,8 @@ class Workspace:
     @cached_property
     def prompt_uses(self) -> PromptUses:
         dependents = [library_dependents(self.prompts), release_dependents(self.release_desk)]
-        return PromptUses(self.prompts, self.prompt_runner.stored, Favourites(self.database), dependents)
+        runs, quality = self.prompt_runner.stored, PromptQuality(self.database)
+        return PromptUses(self.prompts, runs, Favourites(self.database), quality, dependents)
 
     @cached_property
     def promoter(self) -> Promoter:

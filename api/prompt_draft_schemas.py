@@ -44,14 +44,24 @@ class PromptUser(BaseModel):
     last: str
 
 
+class VersionQuality(BaseModel):
+    """How well a version did: answers by status, their mean confidence, and the mean of what people said of them."""
+
+    statuses: dict[str, int]
+    confidence: float | None
+    feedback: float | None
+    opinions: int
+
+
 class UsedVersion(BaseModel):
-    """How often a version was used."""
+    """How often a version was used, and how well it did: that is for editors, reviewers and admins."""
 
     version: int
     sha256: str
     answers: int
     runs: int
     users: list[PromptUser]
+    quality: VersionQuality | None
 
 
 class PromptUsage(BaseModel):

@@ -25,7 +25,7 @@ from bench.homes import HOME
 from bench.made_claims import Item, made, scifact, turned_claims
 from kernel.ids import sha256
 from kernel.ports import Embedder
-from kernel.providers.embedder import OnnxEmbedder
+from kernel.providers.embedder import OnnxEmbedder, ensure_model
 from kernel.settings import Settings
 from pipeline.claims import LABELS, ClaimModel, forbidden, label_of
 from pipeline.evidence_features import FEATURES, Pair, features_of
@@ -56,8 +56,10 @@ class Table:
 
 
 def local_embedder() -> OnnxEmbedder:
-    """The embedding model of the settings, on one thread."""
-    return OnnxEmbedder(Settings.load(home=HOME).model_folder, 1)
+    """The embedding model of the settings, on one thread; it is made first where it is not there yet."""
+    folder = Settings.load(home=HOME).model_folder
+    ensure_model(folder)
+    return OnnxEmbedder(folder, 1)
 
 
 def tabulate(items: Sequence[Item], embedder: Embedder) -> Table:

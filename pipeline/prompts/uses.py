@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from kernel.errors import NotFound
 from kernel.records import Principal, Role
 from kernel.storage.favourites import Favourites
+from kernel.storage.prompt_quality import PromptQuality
 from kernel.storage.prompt_runs import PromptRuns
 from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.releases import ReleaseDesk
@@ -33,10 +34,16 @@ class PromptUses:
     """Reads the uses of prompts. `dependents` are asked in turn by `used_by`."""
 
     def __init__(
-        self, library: PromptLibrary, runs: PromptRuns, favourites: Favourites, dependents: Sequence[Dependents]
+        self,
+        library: PromptLibrary,
+        runs: PromptRuns,
+        favourites: Favourites,
+        quality: PromptQuality,
+        dependents: Sequence[Dependents],
     ) -> None:
         self._library = library
         self._runs = runs
+        self._quality = quality
         self._favourites = favourites
         self._dependents = dependents
 
@@ -52,12 +59,13 @@ class PromptUses:
         return self._favourites.of(principal)
 
     def usage(self, name: str, principal: Principal) -> dict[str, Any]:
-        """Answers and runs of each version, newest first, by user: reviewers see all, others their own. Raises
-        NotFound.
+        """Answers and runs of each version, newest first, by user: reviewers see all, others their own. How well each
+        did is for all but applications. Raises NotFound.
         """
         self.known(name, principal)
         numbers = self._library.heads()[name]
         uses = self._runs.uses(list(numbers.values()), principal)
+        figures = {} if principal.role == Role.APP else self._quality.of(list(numbers.values()))
         versions: list[dict[str, Any]] = []
         for number, digest in sorted(numbers.items(), reverse=True):
             mine = [one for one in uses if one.prompt_sha256 == digest]
@@ -66,9 +74,14 @@ class PromptUses:
                 for one in sorted(mine, key=lambda one: (-one.answers - one.runs, one.principal))
             ]
             counts = {"answers": sum(one.answers for one in mine), "runs": sum(one.runs for one in mine)}
-            versions.append({"version": number, "sha256": digest, **counts, "users": users})
+            quality = asdict(figures[digest]) if digest in figures else None
+            versions.append({"version": number, "sha256": digest, **counts, "users": users, "quality": quality})
         total = {kind: sum(int(one[kind]) for one in versions) for kind in ("answers", "runs")}
-        return {"name": name, **total, "versions": [one for one in versions if one["answers"] + one["runs"]]}
+        return {
+            "name": name,
+            **total,
+            "versions": [one for one in versions if one["answers"] + one["runs"] or one["quality"]],
+        }
 
     def used_by(self, name: str, principal: Principal) -> list[Dependent]:
         """What depends on a prompt. Raises NotFound."""

@@ -12,7 +12,7 @@ from prompt_parts import ADMIN, APP, EDITOR, prompt_text, release, workspace_at
 
 from kernel.errors import InvalidInput, NotFound
 from kernel.ids import sha256
-from kernel.records import PromptVersion
+from kernel.records import PromptVersion, Question
 from kernel.storage.prompts import keep_prompt
 from pipeline.prompts.library import DEFAULT
 
@@ -115,6 +115,19 @@ def test_favourites_are_ones_own(made: FastWorkspace) -> None:
         uses.mark("draft-only", APP)
     with pytest.raises(NotFound):
         uses.usage("nothing", ADMIN)
+
+
+def test_each_version_has_its_quality(made: FastWorkspace) -> None:
+    """Outcomes, confidence, and the last word of each person; none of it for applications."""
+    ids = [made.answering.ask(Question(f"Who keeps register {n}?", APP))["id"] for n in range(3)]
+    for actor, answer_id, score in (("a", ids[0], 0.0), ("a", ids[0], 1.0), ("b", ids[0], 0.5), ("a", ids[1], 0.0)):
+        made.feedback.give(answer_id, actor, score)
+    (version,) = made.prompt_uses.usage(DEFAULT, EDITOR)["versions"]
+    quality = version["quality"]
+    assert sum(quality["statuses"].values()) == 3
+    assert (quality["feedback"], quality["opinions"]) == (0.5, 3)
+    (mine,) = made.prompt_uses.usage(DEFAULT, APP)["versions"]
+    assert (mine["answers"], mine["quality"]) == (3, None)
 
 
 def test_what_a_prompt_is_used_by(made: FastWorkspace) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -58,6 +59,8 @@ def usage(call: Call, name: Name, key: KeyOption = None) -> None:
         out.print(safe(f"{name}: answers {body['answers']}, runs {body['runs']}"), soft_wrap=True)
         for one in body["versions"]:
             out.print(f"  version {one['version']}: answers {one['answers']}, runs {one['runs']}", soft_wrap=True)
+            if one["quality"]:
+                out.print(f"    {_quality_text(one['quality'])}", soft_wrap=True)
             for user in one["users"]:
                 who = user["principal"] or "(erased)"
                 told = f"    {who}: answers {user['answers']}, runs {user['runs']}, last {user['last']}"
@@ -71,3 +74,13 @@ def used_by(call: Call, name: Name) -> None:
     """List what depends on a prompt: rules, experiments, releases."""
     found = call.workspace.prompt_uses.used_by(name, actor_of(call, None))
     call.show_list([asdict(one) for one in found], None, ("kind", "name", "version", "detail"))
+
+
+def _quality_text(quality: Mapping[str, Any]) -> str:
+    """How well a version did, in a line."""
+    parts = [f"{status.replace('_', ' ')} {count}" for status, count in sorted(quality["statuses"].items())]
+    if quality["confidence"] is not None:
+        parts.append(f"mean confidence {quality['confidence']:.2f}")
+    if quality["feedback"] is not None:
+        parts.append(f"feedback {quality['feedback']:.2f} of {quality['opinions']}")
+    return ", ".join(parts)
