@@ -64,6 +64,11 @@ _NUMBER = re.compile(
 )
 
 
+_CODE = re.compile(
+    r"(?<![^\W_])(?:(?P<joined>[^\W\d_]{1,12})[-_/]?|(?P<apart>[A-Z]{2,12}) )(?P<number>\d{1,9}(?:[.-]\d{1,9})*)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Amount:
     """A number with the unit that it counts ("" where none is known); a date has the unit "date" and its ISO form.
@@ -87,6 +92,31 @@ def amounts(text: str) -> frozenset[Amount]:
             rest[match.start() : match.end()] = " " * (match.end() - match.start())
     found.update(_numbers("".join(rest)))
     return frozenset(found)
+
+
+def other_codes(claim: str, quotes: str) -> frozenset[str]:
+    """Codes of a claim that its quotes do not hold, while they hold another one of the same family: "E-377" where they
+    speak of E-201. A longer form of a code carries a shorter one: 1.2.1 is of version v1.2.
+    """
+    known = _codes(quotes)
+    return frozenset(
+        f"{family}{number}"
+        for family, numbers in _codes(claim).items()
+        for number in numbers
+        if family in known and not any(_carries(other, number) for other in known[family])
+    )
+
+
+def _codes(text: str) -> dict[str, set[str]]:
+    """Codes by their letters: `E-377`, `BOD 22-01`, `v1.2`, `type-2`."""
+    found: dict[str, set[str]] = {}
+    for match in _CODE.finditer(text):
+        found.setdefault((match["joined"] or match["apart"]).casefold(), set()).add(match["number"])
+    return found
+
+
+def _carries(one: str, other: str) -> bool:
+    return one == other or one.startswith((f"{other}.", f"{other}-")) or other.startswith((f"{one}.", f"{one}-"))
 
 
 def disagreement(claim: Set[Amount], quotes: Set[Amount]) -> tuple[frozenset[Amount], frozenset[Amount]]:

@@ -21,7 +21,7 @@ import numpy as np
 from kernel.errors import IntegrityFailure
 from kernel.ids import sha256
 from kernel.records import Support
-from pipeline.amounts import disagreement
+from pipeline.amounts import disagreement, other_codes
 from pipeline.evidence_features import FEATURES, Pair, features_of
 from pipeline.reading import Floats, Reading
 from pipeline.wording import clean
@@ -119,12 +119,14 @@ def _states(quote: str, words: Sequence[str]) -> bool:
 def forbidden(pair: Pair) -> str | None:
     """The label that a claim gets instead of `supported` where a rule is certain that it is not; None where none is.
 
-    In this order: numbers and dates that the quotes do not give, two names that changed places, one word turned to
-    its opposite, a denial of the same words.
+    In this order: numbers and dates that the quotes do not give, a code where they speak of another one of its family,
+    two names that changed places, one word turned to its opposite, a denial of the same words.
     """
     denied, absent = disagreement(pair.claim.amounts, pair.amounts)
     if denied or absent:
         return CONTRADICTED if denied and pair.coverage >= 0.6 else NOT_FOUND
+    if other_codes(pair.claim.text, " ".join([pair.about, *(quote.text for quote in pair.quotes)])):
+        return NOT_FOUND
     if pair.names_swapped():
         return CONTRADICTED
     if pair.same_matter and (pair.word_turned() or pair.denied_apart()):

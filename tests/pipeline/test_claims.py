@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kernel.providers.embedder import OnnxEmbedder
 from kernel.records import Support
-from pipeline.amounts import amounts, disagreement
+from pipeline.amounts import amounts, disagreement, other_codes
 from pipeline.claims import shipped_checker, verbatim
 from pipeline.reading import readings
 
@@ -18,6 +18,7 @@ QUOTES = {
     "leave": "An employee may take 16 weeks of parental leave.",
     "report": "Agencies must not report the incident within 72 hours of February 2, 2020.",
     "deal": "In 2019 Northwind Traders acquired Contoso for $1,000.",
+    "code": "Error E-201 means that the certificate of the printer has expired.",
     "drug": "Aspirin reduces the risk of stroke in older patients.",
 }
 
@@ -46,6 +47,7 @@ def checked(claim: str, quote: str, embedder: OnnxEmbedder | None, title: str = 
         ("Aspirin increases the risk of stroke in older patients.", "drug", "contradicted"),
         ("Aspirin reduces the risk of stroke in younger patients.", "drug", "contradicted"),
         ("Marta Silva owns a sailing boat in Porto.", "leave", "not_found"),
+        ("Error E-377 means that the certificate of the printer has expired.", "code", "not_found"),
     ],
 )
 def test_never_supported(claim: str, quote: str, label: str, embedder: OnnxEmbedder | None) -> None:
@@ -76,6 +78,23 @@ def test_a_number_that_is_denied_is_never_supported(one: int, other: int, unit: 
     quote = f"The committee approved {one} {unit} for the new harbour project."
     label = checked(f"The committee approved {other} {unit} for the new harbour project.", quote, None).label
     assert (label == "supported") == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("claim", "quotes", "missing"),
+    [
+        ("E-377 is an error", "E-201 is an error", {"e377"}),
+        ("BOD 22-01 revokes it", "BOD 19-02 was before BOD 22-02", {"bod22-01"}),
+        ("CVE-2021-44228 is fixed", "CVE-2021-45046 is fixed", {"cve2021-44228"}),
+        ("Q3 sales rose", "Q2 sales rose", {"q3"}),
+        ("version v1.2 works", "v1.2.1 works", set()),
+        ("IL-6 falls", "IL6 and IL-10 fall", set()),
+        ("In 2020 it rose by 30 to 10-15 mg", "In 1999 it fell by 20 mg", set()),
+        ("E-377 is an error", "nothing of the kind", set()),
+    ],
+)
+def test_a_code_is_not_another_of_its_family(claim: str, quotes: str, missing: set[str]) -> None:
+    assert other_codes(claim, quotes) == missing
 
 
 def test_word_for_word() -> None:
@@ -132,4 +151,4 @@ def test_batches_do_not_change_a_score(models: Path) -> None:
     claim = "Staff can take leave of sixteen weeks when they become parents."
     alone = checked(claim, QUOTES["leave"], embedder)
     many = readings([*QUOTES.values(), claim, "x " * 200], embedder)
-    assert shipped_checker().check(many[4], [many[0]]).support == alone
+    assert shipped_checker().check(many[len(QUOTES)], [many[0]]).support == alone
