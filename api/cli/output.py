@@ -41,6 +41,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def changes(lines: Sequence[str], around: int = 2) -> list[str]:
+    """A difference (lines that begin with two spaces, `- ` or `+ `) with no more of what stayed than `around` lines
+    beside a change; `  …` stands for the rest.
+    """
+    changed = [place for place, line in enumerate(lines) if line[:2] != "  "]
+    near = sorted({i for place in changed for i in range(place - around, place + around + 1) if 0 <= i < len(lines)})
+    found: list[str] = []
+    last = -1
+    for place in near:
+        found += ["  …"] * (place > last + 1) + [lines[place]]
+        last = place
+    return found + ["  …"] * (bool(near) and last + 1 < len(lines))
+
+
 def cell(value: object) -> str:
     """A value as a person reads it: a dash for nothing, yes and no, lists by commas, the rest of JSON as JSON."""
     if value is None or value in ([], {}):

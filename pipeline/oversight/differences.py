@@ -65,5 +65,11 @@ def text_diff(old: str, new: str) -> list[str]:
     return [line for line in difflib.ndiff(one, other) if not line.startswith("? ")]
 
 
+def line_diff(old: str, new: str) -> list[str]:
+    """As `text_diff`, of lines alone: for YAML, where a sentence has no line of its own."""
+    one, other = ([line for line in text.splitlines() if line.strip()] for text in (old, new))
+    return [] if old == new else [line for line in difflib.ndiff(one, other) if not line.startswith("? ")]
+
+
 def _lines(text: str) -> list[str]:
     return [piece for line in text.splitlines() for piece in _PLACE.split(line) if piece.strip()]

@@ -14,13 +14,12 @@ from typing import Any
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Evidence, PromptVersion
 from kernel.storage.prompts import PromptEvent
-from pipeline.oversight.differences import text_diff
 from pipeline.prompts.anatomy import section_texts
 from pipeline.prompts.gates import Gates, missing_now
 from pipeline.prompts.library import PROGRAM, PromptLibrary
 from pipeline.prompts.rendering import compile_prompt, render, rendered_sections
 from pipeline.prompts.state import DRAFT, LIVE, PRODUCTION, LibraryState, PromptState
-from pipeline.prompts.views import Json, about_json, anatomy_json, anatomy_of, card_json, reference_json
+from pipeline.prompts.views import Json, about_json, anatomy_json, anatomy_of, card_json, reference_json, section_diff
 
 STATES = ("draft", "in_review", "approved", "live", "retired")
 
@@ -127,7 +126,7 @@ class PromptDesk:
             {
                 "section": name,
                 "change": "added" if name not in old else "removed" if name not in new else "changed",
-                "lines": text_diff(old.get(name, ""), new.get(name, "")),
+                "lines": section_diff(name, old.get(name, ""), new.get(name, "")),
             }
             for name in dict.fromkeys((*old, *new))
             if old.get(name) != new.get(name)

@@ -15,6 +15,7 @@ from pipeline.prompts.anatomy import read_prompt, section_texts
 from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.rendering import Compiled, compile_prompt
 from pipeline.prompts.runs import PromptRunner
+from pipeline.prompts.views import section_diff
 
 DRAFT = "draft"
 _SHOWN = ("status", "reason", "answer", "confidence", "sentences", "citations", "usage", "model", "timings_ms")
@@ -120,7 +121,7 @@ def prompt_diff(before: str, after: str) -> list[dict[str, Any]]:
     then, now = dict(section_texts(before)), dict(section_texts(after))
     names = list(dict.fromkeys([*then, *now]))
     return [
-        {"section": name, "diff": text_diff(then.get(name, ""), now.get(name, ""))}
+        {"section": name, "diff": section_diff(name, then.get(name, ""), now.get(name, ""))}
         for name in names
         if then.get(name) != now.get(name)
     ]

@@ -120,7 +120,8 @@ class PromptTester:
             raise InvalidInput(f"prompt {name} has no test cases: add a section `# tests`, or name a suite")
         unknown = [name for name in asked.cases if all(one.name != name for one in cases)]
         if unknown:
-            raise NotFound(f"prompt {compiled.version.name} has no case {unknown[0]!r}")
+            known = ", ".join(repr(one.name) for one in cases)
+            raise NotFound(f"prompt {compiled.version.name} has no case {unknown[0]!r}; it has: {known}")
         return tuple(one for one in cases if not asked.cases or one.name in asked.cases)
 
     def _baseline(self, version: PromptVersion, wanted: str | None) -> Compiled | None:

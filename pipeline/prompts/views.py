@@ -7,6 +7,7 @@ from typing import Any
 
 from kernel.ids import sha256
 from kernel.records import PromptVersion
+from pipeline.oversight.differences import line_diff, text_diff
 from pipeline.prompts.anatomy import Anatomy, Header, read_prompt
 from pipeline.prompts.library import draft_version
 from pipeline.prompts.rendering import compile_prompt
@@ -89,3 +90,8 @@ def about_json(version: PromptVersion) -> Json:
 def reference_json(version: PromptVersion) -> Json:
     """Which version it is."""
     return {"name": version.name, "version": version.version, "sha256": version.sha256}
+
+
+def section_diff(name: str, old: str, new: str) -> list[str]:
+    """How a section became another, as `text_diff` tells it; front matter and tests, which are YAML, line by line."""
+    return (line_diff if name in ("front matter", "tests") else text_diff)(old, new)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from api.assembly import Workspace
 from api.cli import app
+from api.cli.prompts import ORDER
 from kernel.records import LOCAL_OWNER
 from kernel.settings import Settings
 from pipeline.prompts.exchange import new_draft
@@ -53,6 +54,30 @@ def cli(models: Path, tmp_path: Path) -> Cli:
     return Cli(tmp_path / "home", models)
 
 
+def test_help_begins_with_the_way_of_a_change_and_fits_a_line_each(cli: Cli) -> None:
+    listed = cli("prompts", "--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed][:9] == list(ORDER[:9])
+    assert {*ORDER, "rules", "experiment"} == {line.split()[0] for line in listed}
+    for group in ("prompts", "prompts rules", "prompts experiment"):
+        assert "..." not in cli(*group.split(), "--help").stdout.partition("Commands:\n")[2]
+
+
+def _only_what_changed_is_shown(cli: Cli, draft: Path, further: Path) -> None:
+    """Lines of YAML stay whole, and what stayed is left out but for two lines around a change."""
+    text = draft.read_text()
+    begun, fence, _ = text.rpartition("```")
+    case = "- name: another\n  question: Who. And when?\n  expect: [abstains: true]\n"
+    further.write_text(f"{begun}{case}{fence}\n")
+    (section,) = cli.json("prompts", "diff", "facts@2", further)["sections"]
+    assert "+   question: Who. And when?" in section["lines"]
+    shown = cli("prompts", "diff", "facts@2", further).stdout.splitlines()
+    assert shown[0] == "# tests (changed)"
+    assert shown[1] == "  …"
+    kept = [line for line in shown[2:] if line.startswith("  ")]
+    assert len(kept) == 3
+    assert len([line for line in section["lines"] if line.startswith("  ")]) > len(kept)
+
+
 def test_a_change_from_its_draft_to_callers_and_back(cli: Cli, tmp_path: Path) -> None:
     draft = tmp_path / "facts.md"
     begun = cli.json("prompts", "new", "facts", "--grounded", "--output", draft)
@@ -75,6 +100,7 @@ def test_a_change_from_its_draft_to_callers_and_back(cli: Cli, tmp_path: Path) -
     ]
     assert "no section differs" in cli("prompts", "diff", "facts@2", draft).stdout
     assert "# quality criteria (changed)" in cli("prompts", "diff", "facts@1", "facts").stdout
+    _only_what_changed_is_shown(cli, draft, tmp_path / "further.md")
 
     assert cli.json("prompts", "submit", "facts", "--comment", "please")["state"] == "in_review"
     assert "another person" in cli.error("prompts", "approve", "facts", kind="forbidden")

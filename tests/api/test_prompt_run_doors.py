@@ -221,6 +221,9 @@ def test_the_library_on_the_command_line(made: FastWorkspace, cli: Cli, tmp_path
     assert "nothing to list" in cli("prompts", "used-by", "shorten")
     found = cli("prompts", "improve", "shorten", "--rules")
     assert "saved as draft shorten@2" in found
+    again = cli("prompts", "improve", "shorten@2", "--rules")
+    assert "saved" not in again.replace("no draft was saved", "")
+    assert "no draft was saved" in again
     draft = tmp_path / "draft.md"
     draft.write_text(prompt_text("shorten", task="Cut: {{text}}"))
     assert "both say the same" in cli("prompts", "try", draft, "--input", "text=long")

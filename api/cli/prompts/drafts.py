@@ -12,7 +12,7 @@ from rich.console import Console
 from api.cli.call import Call, command
 from api.cli.inputs import InputOption, InputsOption, read_inputs
 from api.cli.options import AsOf, TopK
-from api.cli.output import safe
+from api.cli.output import changes, counted, safe
 from api.cli.prompts.group import KeyOption, Reference, actor_of, commands
 from api.views import Json
 from kernel.errors import InvalidInput
@@ -31,7 +31,10 @@ def promote(
     message: Annotated[str, typer.Option("--message", "-m", help="What it is for.")] = "",
     key: KeyOption = None,
 ) -> None:
-    """Save a draft of a new prompt from a question that was asked, with that question as its first test case."""
+    """Save a new prompt, as a draft, from a past answer.
+
+    The question that was asked is its first test case.
+    """
     made = call.with_model.promoter.promote(answer_id, name, actor_of(call, key), message)
     body = {"name": name, "version": made.version.version, "sha256": made.version.sha256, "pinned": made.pinned}
     pinned = "its passages" if made.pinned == "passages" else "the snapshot of its passages, which not all may see"
@@ -46,7 +49,10 @@ def improve(
     rules: Annotated[bool, typer.Option("--rules", help="Ask no model, even where one is configured.")] = False,
     key: KeyOption = None,
 ) -> None:
-    """Suggest what can be better in a prompt, and save a draft in which it is."""
+    """Suggest how a prompt can be better, and save that as a draft.
+
+    What rules find and cannot put right is only said. Where nothing changes, no draft is saved.
+    """
     body = call.workspace.improver.improve(reference, actor_of(call, key), rules_only=rules)
 
     def words(out: Console) -> None:
@@ -56,11 +62,10 @@ def improve(
         for note in body["notes"]:
             out.print(safe(f"- {note}"), soft_wrap=True, markup=False)
         _show_sections(out, body["prompt_diff"])
-        draft = body["draft"]
-        told = f"saved as draft {body['name']}@{draft['version']}" if draft else "no draft: nothing was changed"
-        out.print(safe(told), soft_wrap=True)
+        out.print(safe(_what_came_of_it(body)), soft_wrap=True, markup=False)
         if body["tests"]:
-            out.print(safe(f"tests: {body['tests']['before']} -> {body['tests']['after']}"), markup=False)
+            for side in ("before", "after"):
+                out.print(safe(f"tests {side}: {_counts(body['tests'], side)}"), soft_wrap=True, markup=False)
 
     call.show(body, words)
 
@@ -80,7 +85,10 @@ def try_draft(
     as_of: AsOf = None,
     key: KeyOption = None,
 ) -> None:
-    """Try a draft beside the live version, on the same question and the same passages. Nothing is recorded."""
+    """Try a draft beside the live version; nothing is recorded.
+
+    Both get the same question and passages, or the same inputs.
+    """
     text = _text_of(Path(draft))
     workspace = call.with_model
     template = text if text is not None else workspace.prompts.find(draft).template
@@ -98,6 +106,24 @@ def try_draft(
         _show_lines(out, body["diff"])
 
     call.show(body, words)
+
+
+def _counts(both: Json, side: str) -> str:
+    """How the cases of one side went; why they were not run, where a model server was away."""
+    tests = both[side]
+    if tests is None:
+        return f"not run: {both['error'] or 'there are no cases'}"
+    return f"{counted(tests['cases'], 'case')}, {tests['failed']} failed, {tests['skipped']} skipped"
+
+
+def _what_came_of_it(body: Json) -> str:
+    """The draft that was saved; or that there is none, and whether that is for want of anything to improve."""
+    if body["draft"]:
+        return f"saved as draft {body['name']}@{body['draft']['version']}"
+    if body["findings"] or body["notes"]:
+        return "no draft was saved: what is said above needs somebody to decide and write"
+    who = "the rules" if body["by"] == "rules" else "the rules and the model"
+    return f"nothing to improve in {body['name']}@{body['version']}: {who} found no fault; no draft was saved"
 
 
 def _text_of(path: Path) -> str | None:
@@ -124,7 +150,7 @@ def _show_side(out: Console, side: str, body: Json) -> None:
 def _show_sections(out: Console, sections: Sequence[Json]) -> None:
     for one in sections:
         out.print(safe(f"# {one['section']}"), style="bold", soft_wrap=True)
-        _show_lines(out, one["diff"])
+        _show_lines(out, changes(one["diff"]))
 
 
 def _show_lines(out: Console, lines: Sequence[str]) -> None:

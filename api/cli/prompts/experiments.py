@@ -77,9 +77,10 @@ def start(
     comment: Annotated[str, typer.Option(help="What it is for; recorded.")] = "",
     key: KeyOption = None,
 ) -> None:
-    """Draw callers who name the prompt alone to several approved versions, from the next question on.
+    """Draw callers to several approved versions from now on.
 
-    Who is drawn where never changes. A winner, a broken guard or enough answers end it.
+    Callers who name a label or a version take no part. Who is drawn where never changes. A winner, a broken guard or
+    enough answers end it.
     """
     declared: dict[str, Any] = _from_file(file) if file else {}
     if canary is not None:
@@ -109,7 +110,10 @@ def stop(
     reason: Annotated[str, typer.Option(help="Why; recorded.")] = "",
     key: KeyOption = None,
 ) -> None:
-    """End an experiment: everybody gets the version in production again, from the next question on."""
+    """End an experiment: everybody gets production again.
+
+    That counts from the next question on.
+    """
     found = call.workspace.experiments.stop(experiment_id, _admin(call, key), reason)
     call.show(found, lambda out: _show(out, found))
 
@@ -122,7 +126,10 @@ def promote(
     comment: Annotated[str, typer.Option(help="Why; recorded.")] = "",
     key: KeyOption = None,
 ) -> None:
-    """End an experiment and put production on an arm's version, in one step; the version must be approved."""
+    """End an experiment and put production on an arm's version.
+
+    It is one step, and the version must be approved.
+    """
     found = call.workspace.experiments.promote(experiment_id, _admin(call, key), arm, comment)
     call.show(found, lambda out: _show(out, found))
 

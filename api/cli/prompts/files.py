@@ -34,7 +34,10 @@ def new(
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: NAME.md; - prints it.")] = None,
 ) -> None:
-    """Write a draft to change and save: a new prompt with all sections, or the newest version of one that is there."""
+    """Write a file to change and save.
+
+    It is a new prompt with all sections, or the newest version of one that is there.
+    """
     path = output or Path(f"{name}.md")
     if str(path) != "-" and path.exists():
         raise InvalidInput(f"{path} is there already: choose another --output")
@@ -62,7 +65,10 @@ def new(
 
 @command(commands, "check")
 def check(call: Call, file: File) -> None:
-    """Check a prompt's file without saving it; exit 2 says what is wrong and where."""
+    """Check a prompt's file without saving it.
+
+    Exit 2 says what is wrong and where.
+    """
     found = checked(read_text(file))
     cases = counted(len(found["anatomy"]["cases"]), "test case")
     call.show(found, lambda out: out.print(safe(f"{found['name']} is a valid prompt with {cases}"), soft_wrap=True))
@@ -98,7 +104,10 @@ def export(
         bool, typer.Option("--all-versions", "--all", help="Every version, not the newest alone.")
     ] = False,
 ) -> None:
-    """Write prompts as plain files, `NAME.md` (or `NAME@VERSION.md`), or all in one JSON document."""
+    """Write all prompts as plain files, or as one JSON document.
+
+    Files are called `NAME.md`, with --all-versions `NAME@VERSION.md`.
+    """
     found = exported(call.workspace.prompts, every=every)
     if str(folder) == "-" or folder.suffix == ".json":
         write_text(folder, json.dumps(found, ensure_ascii=False, indent=2) + "\n")
@@ -122,7 +131,10 @@ def bring_in(
     message: Message = "",
     key: KeyOption = None,
 ) -> None:
-    """Save every text that is not a version yet, as drafts; the same again changes nothing. Exit 1 where one fails."""
+    """Save every text that is not a version yet, as drafts.
+
+    The same again changes nothing. Exit 1 where one fails.
+    """
     actor = actor_of(call, key, Role.EDITOR)
     texts = [text for path in paths for text in _texts(path, message)]
     report = brought_in(call.workspace.prompts, texts, actor.id)

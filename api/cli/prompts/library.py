@@ -12,7 +12,7 @@ from rich.text import Text
 from api.cli.call import Call, command, number_cursor, page_of
 from api.cli.inputs import InputOption, InputsOption, read_inputs
 from api.cli.options import Cursor, Limit
-from api.cli.output import safe, show_fields
+from api.cli.output import changes, safe, show_fields
 from api.cli.prompts.group import Name, Reference, commands, text_or_version, version_of
 from kernel.records import Evidence, Question
 from pipeline.prompts.desk import Wanted, next_of
@@ -46,14 +46,17 @@ def list_prompts(
     limit: Limit = 1000,
     cursor: Cursor = None,
 ) -> None:
-    """List prompts by name: the newest version of each, and where production is."""
+    """List prompts: the newest version of each, and production's."""
     wanted = Wanted(kind, tag, folder, owner, state.value if state else None, overdue)
     _list(call, wanted, limit, cursor)
 
 
 @command(commands, "overdue")
 def overdue(call: Call, limit: Limit = 1000, cursor: Cursor = None) -> None:
-    """List prompts whose review_by date is past: look at them again, and save a version with a later date."""
+    """List prompts whose review_by date is past.
+
+    Look at them again, and save a version with a later date.
+    """
     _list(call, Wanted(overdue=True), limit, cursor, (*_COLUMNS[:4], "owner", "review_by"))
 
 
@@ -69,7 +72,7 @@ def show(
     reference: Reference,
     text: Annotated[bool, typer.Option("--text", help="Write the text of its file alone.")] = False,
 ) -> None:
-    """Show a prompt: its text, where it stands, its labels, and what it lacks to be released."""
+    """Show a prompt: text, labels, and what it lacks to go live."""
     version = version_of(call, reference)
     desk, library = call.workspace.prompt_desk, call.workspace.prompts
     newest = library.versions(version.name)[0].version
@@ -91,7 +94,7 @@ def show(
 
 @command(commands, "versions")
 def versions(call: Call, name: Name, limit: Limit = 100, cursor: Cursor = None) -> None:
-    """List the versions of a prompt, newest first, with where each stands."""
+    """List the versions of a prompt, newest first."""
     before = number_cursor(cursor)
     items = call.workspace.prompt_desk.versions(name)
     shown, rest = page_of([one for one in items if before is None or one["version"] < before], limit, "version")
@@ -104,7 +107,10 @@ def diff(
     one: Annotated[str, typer.Argument(metavar="A", help="A prompt, one version of it, or a file.")],
     other: Annotated[str, typer.Argument(metavar="B", help="Another of these.")],
 ) -> None:
-    """Show how A became B, section by section."""
+    """Show how A became B, section by section.
+
+    Lines around a change are shown; with --json, all lines of the sections that differ.
+    """
     old, new = text_or_version(call, one), text_or_version(call, other)
     found = call.workspace.prompt_desk.difference(old, new)
 
@@ -113,7 +119,7 @@ def diff(
             out.print("no section differs")
         for section in found["sections"]:
             out.print(Text(safe(f"# {section['section']} ({section['change']})"), style="bold"))
-            for line in section["lines"]:
+            for line in changes(section["lines"]):
                 out.print(Text(safe(line), style=_STYLES.get(line[:2], "dim")), soft_wrap=True)
 
     call.show(found, words)
@@ -129,7 +135,10 @@ def render(
     inputs: InputsOption = None,
     question: Annotated[str, typer.Option(help="A question; its passages are retrieved.")] = "",
 ) -> None:
-    """Show what each section renders to, with data between its tags. No model is asked and nothing is recorded."""
+    """Show what each section renders to, with data between its tags.
+
+    No model is asked and nothing is recorded.
+    """
     version = text_or_version(call, reference)
     values = read_inputs(inputs) if inputs else {}
     values |= given_inputs(given or (), compile_prompt(version).inputs)
@@ -148,13 +157,26 @@ def render(
 
 @command(commands, "history")
 def history(call: Call, name: Name, limit: Limit = 100, cursor: Cursor = None) -> None:
-    """List everything that happened to a prompt, newest first: what, when, by whom, and what they said."""
+    """List what happened to a prompt, newest first, and by whom."""
     start = number_cursor(cursor) or 0
     desk = call.workspace.prompt_desk
     items = [one | {"place": place} for place, one in enumerate(desk.history(name), 1)]
     found, rest = page_of(items[start:], limit, "place")
     shown = desk.with_words([{member: value for member, value in one.items() if member != "place"} for one in found])
-    call.show_list(shown, rest, ("created_at", "kind", "version", "label", "by", "comment"))
+    rows = shown if call.flags.json else [one | {"comment": _happened(one)} for one in shown]
+    call.show_list(rows, rest, ("created_at", "kind", "version", "label", "by", "comment"))
+
+
+def _happened(row: dict[str, Any]) -> str:
+    """What a row of a history says beside its kind, version and label: outcomes, and what the person said."""
+    data, said = row["data"], [row["comment"]] if row["comment"] else []
+    if row["kind"] == "experiment":
+        spec = data.get("spec")
+        told = f"{spec['kind']} started" if spec else f"{data['state']}: {data['reason']}"
+        return "; ".join([f"{data['id']} {told}", *said])
+    if row["kind"] == "tested":
+        return "; ".join([f"{'passed' if data.get('passed') else 'failed'} with {data.get('model', '-')}", *said])
+    return "; ".join(said)
 
 
 def _show(out: Console, found: dict[str, Any]) -> None:

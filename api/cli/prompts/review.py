@@ -61,7 +61,10 @@ def comment(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The comment.")],
     key: KeyOption = None,
 ) -> None:
-    """Comment on a version, or (by its name alone) on a prompt as a whole. `history` shows it."""
+    """Comment on a version, or on a prompt as a whole.
+
+    Its name alone is the whole prompt. `vouch prompts history` shows comments.
+    """
     actor = actor_of(call, key, Role.EDITOR, Role.REVIEWER)
     name, number = whole_or_version(call, reference)
     call.workspace.prompts.comment(name, number, actor, text)
@@ -100,7 +103,7 @@ def rollback(
     reason: Reason = "",
     key: KeyOption = None,
 ) -> None:
-    """Put a label back on the version that it was on before, at once."""
+    """Put a label back on the version before, at once."""
     library = call.workspace.prompts
     library.rollback(name, actor_of(call, key, Role.ADMIN), label, reason)
     _tell_labels(call, name, f"{label} is on {name}@{library.labels(name)[label]} again")
@@ -114,7 +117,7 @@ def retire(
     undo: Annotated[bool, typer.Option("--undo", help="Bring it back.")] = False,
     key: KeyOption = None,
 ) -> None:
-    """Take a version out of use, or (by its name alone) the whole prompt."""
+    """Take a version out of use, or by name the whole prompt."""
     actor, (name, number) = actor_of(call, key, Role.ADMIN), whole_or_version(call, reference)
     call.workspace.prompts.retire(name, number, actor, reason, undo=undo)
     what = f"{name}@{number}" if number else name
@@ -123,7 +126,10 @@ def retire(
 
 @command(rules, "show")
 def show_rules(call: Call, name: Name) -> None:
-    """Show the rules of a prompt: the first that applies to a caller says which label they get."""
+    """Show the rules of a prompt.
+
+    The first that applies to a caller says which label they get.
+    """
     found = call.workspace.prompt_desk.rules(name)
     _tell_rules(call, name, found)
 
@@ -135,7 +141,10 @@ def set_rules(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A YAML or JSON list of rules; - is standard input.")],
     key: KeyOption = None,
 ) -> None:
-    """Declare the rules of a prompt, in place of those it has; an empty list takes them off."""
+    """Declare the rules of a prompt, in place of those it has.
+
+    An empty list takes them off.
+    """
     actor = actor_of(call, key, Role.ADMIN)
     wanted = load_yaml(read_text(file), str(file), 0)
     if not isinstance(wanted, list) or not all(isinstance(one, dict) for one in wanted):

@@ -28,7 +28,9 @@ def run(
     stakes: StakesOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Run a prompt that answers from its inputs alone, and record the run. Needs a model server.
+    """Run a prompt that takes inputs alone, with a model server.
+
+    The run is recorded.
 
     A prompt that answers from documents is asked with: vouch ask --prompt NAME QUESTION.
     """
@@ -62,7 +64,7 @@ def runs(call: Call, limit: Limit = 50, cursor: Cursor = None, key: KeyOption = 
 def run_show(
     call: Call, run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="A run.")], key: KeyOption = None
 ) -> None:
-    """Show a past run: what was put in, what came out, and what it stood on."""
+    """Show a past run: what was put in, and what came out."""
     actor = actor_of(call, key)
     body = run_shown(call.workspace.prompt_runner.stored.get(run_id, actor), actor)
     call.show(body, lambda out: _show(out, body))

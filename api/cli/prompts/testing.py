@@ -43,7 +43,10 @@ def run_tests(
     unrecorded: Annotated[bool, typer.Option("--no-record", help="Keep the outcome out of the ledger.")] = False,
     key: KeyOption = None,
 ) -> None:
-    """Run the cases of a prompt beside the version in production; exit 1 on a failed case."""
+    """Run the cases of a prompt, beside the version in production.
+
+    Exit 1 where a case failed, or none was run.
+    """
     if every == (reference is not None):
         raise InvalidInput("name one prompt, or say --all")
     if every and case:
@@ -94,7 +97,8 @@ def _show(out: Console, report: Report) -> None:
             name = f"{one.suite}: {one.case}" if one.suite else one.case
             rows.append((name, state, *([before.get(one.key, "-")] if report.baseline else []), one.reason))
         out.print(table(head, rows))
-        out.print(table(*_figures(run)))
+        if run.executed:
+            out.print(table(*_figures(run)))
         out.print(safe(_verdict(run)), style="green" if run.passed else "red")
 
 
@@ -118,7 +122,8 @@ def _verdict(run: ModelRun) -> str:
     said = [counted(run.executed, "case"), f"{run.count('failed')} failed", f"{run.count('skipped')} skipped"]
     said += [counted(len(run.regressions), "regression")] if run.regressions else []
     entry = f"; entry {run.entry} of the ledger" if run.entry is not None else ""
-    word = "passed" if run.passed else "failed" if run.count("failed") else "not passed: none of its own cases was run"
+    otherwise = "failed" if run.count("failed") else "not passed, as none of its own cases was run"
+    word = "passed" if run.passed else otherwise
     return f"{word}: {', '.join(said)}{entry}"
 
 
