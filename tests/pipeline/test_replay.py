@@ -303,6 +303,17 @@ def test_a_models_reply_is_grounded_again_and_shown_beside_a_fresh_one(made: Fas
     assert replayer.replay(body["id"], LOCAL_OWNER, ask_again=False)["fresh"] is None
 
 
+def test_a_model_is_asked_again_as_the_prompt_asks_it(made: FastWorkspace) -> None:
+    text = shipped_prompt().template.replace("version: 1\n", "model: {temperature: 0.7, max_tokens: 99}\n")
+    number = made.prompts.save(text, "key_ann", "warmer").version
+    made.prompts.label("grounded-answer", number, "warm", LOCAL_OWNER)
+    model = Model("Beta Team keeps register 1. [c1]", "Beta Team keeps register 1. [c1]")
+    answering, replayer = with_model(made, model)
+    body = answering.ask(Question("Who keeps register 1?", prompt="grounded-answer@warm"))
+    assert replayer.replay(body["id"], LOCAL_OWNER)["fresh"]["same"]
+    assert [one.options for one in model.asked] == [{"temperature": 0.7, "max_tokens": 99}] * 2
+
+
 def test_a_model_that_is_away_fails_no_replay(made: FastWorkspace) -> None:
     answering, replayer = with_model(made, Model("Beta Team keeps it. [c1]", GenerationFailed("the server is away")))
     report = replayer.replay(answering.ask(Question("Who keeps register 1?"))["id"], LOCAL_OWNER)
