@@ -117,8 +117,10 @@ def check_schema(schema: Mapping[str, Any]) -> None:
         raise ValueError(f"a pattern that cannot be used: {error}") from error
 
 
-def schema_faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a value, at most a few; empty where it fits. A value that cannot be checked does not fit."""
+def schema_faults(value: Any, schema: Mapping[str, Any], *, quote: bool = True) -> list[str]:
+    """What is wrong with a value, at most a few; empty where it fits. A value that cannot be checked does not fit.
+    Without `quote` it is said by what the schema asks, so that nothing of the value is shown.
+    """
     try:
         found = _errors(value, schema)
     except RecursionError:
@@ -130,7 +132,7 @@ def schema_faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
     except _TooMuch:
         return ["it takes too much work to be checked against its schema"]
     found.sort(key=lambda error: [str(part) for part in error.absolute_path])
-    return [_words(error) for error in found[:SHOWN_FAULTS]]
+    return [_words(error, error.message if quote else _asked(error)) for error in found[:SHOWN_FAULTS]]
 
 
 def _errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
@@ -141,9 +143,15 @@ def _errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
         _LEFT.reset(token)
 
 
-def _words(error: ValidationError) -> str:
+def _asked(error: ValidationError) -> str:
+    return (
+        f"it does not keep to {error.validator}: {json.dumps(error.validator_value, ensure_ascii=False, default=str)}"
+    )
+
+
+def _words(error: ValidationError, message: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-    message = error.message if len(error.message) <= 200 else f"{error.message[:200]}…"
+    message = message if len(message) <= 200 else f"{message[:200]}…"
     return f"{place.lstrip('.')}: {message}" if place else message
 
 
