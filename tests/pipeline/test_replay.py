@@ -215,6 +215,21 @@ def test_the_prompt_is_that_of_the_store_and_not_of_the_program(made: FastWorksp
         made.replayer.replay(body["id"], LOCAL_OWNER)
 
 
+def test_who_only_asks_is_not_shown_the_texts_of_prompts(made: FastWorkspace) -> None:
+    """A label may be on a draft: its words, and those of its test cases, are for those who read prompts."""
+    text = shipped_prompt().template.replace("version: 1\n", "").replace("# role\n", "# role\nBe Zwirbel. ", 1)
+    number = made.prompts.save(text, "key_ann", "a draft").version
+    made.prompts.label("grounded-answer", number, "trial", LOCAL_OWNER)
+    asker = PEOPLE[1]
+    answer_id = made.answering.ask(Question("Who keeps register 1?", asker, prompt="grounded-answer@trial"))["id"]
+    made.prompts.label("grounded-answer", 1, "trial", LOCAL_OWNER)
+    for principal, shown in ((asker, False), (LOCAL_OWNER, True)):
+        report = made.today.compare(answer_id, principal)
+        (change,) = [one for one in report["changes"] if one["kind"] == "prompt"]
+        assert "role" in change["sections"]
+        assert ("Zwirbel" in json.dumps(report)) == shown
+
+
 def test_settings_are_those_of_the_record(made: FastWorkspace, tmp_path: Path) -> None:
     """Candidates, top_k, tokens and exact search differ from the running ones: the record's are taken."""
     flags = {"candidates": 10, "context_tokens": 128, "top_k": 2, "search": "exact", "chunk_tokens": 48}
