@@ -303,7 +303,7 @@ class Workspace:
 
     @cached_property
     def promoter(self) -> Promoter:
-        return Promoter(self.prompts, self.replayer, self.policies.stored.standings)
+        return Promoter(self.prompts, self.replayer, self.policies.stored.open_to_all)
 
     @cached_property
     def improver(self) -> Improver:

@@ -50,10 +50,11 @@ class PromptExpectation(Strict):
 
 
 class PromptReply(Strict):
-    """What a model replied to a case."""
+    """What a model replied to a case, and the ids of the passages that it was shown."""
 
     status: str
     text: str
+    passages: list[str]
     confidence: float | None
     latency_ms: float
     prompt_tokens: int

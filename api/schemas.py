@@ -531,7 +531,8 @@ class Change(Strict):
     change: Literal["withdrawn", "hidden", "gone", "revised", "outranked", "added", "risen"] | None = None
     cited: bool | None = None
     sections: Annotated[
-        dict[str, list[str]] | None, Field(description="Of a prompt: the lines of each section that changed.")
+        dict[str, list[str]] | None,
+        Field(description="Of a prompt: each section that changed, with its lines for all but role app."),
     ] = None
 
 

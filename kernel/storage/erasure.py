@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ids import random_id, sha256
@@ -69,6 +69,7 @@ KEPT = ("policy.", "hold.", "prompt.saved", "prompt.first_used", "release.", "le
 """Kinds of entries whose payloads stay although they may name a person: the certificate counts them."""
 SHORTEST_NAME = 4
 _ID = re.compile(r"(?:doc|chk)_[a-z2-7]{26}")
+_COPIED = re.compile(r"(?:doc|chk)_[a-z2-7]{26}|ans_[0-9a-v]{30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +325,7 @@ def _targets(connection: Connection, request: ErasureRequest) -> Plan:
     for person in plan.principals:
         asked = connection.execute(select(answer.c.number).where(answer.c.principal == person)).scalars().all()
         known = connection.execute(select(api_key.c.id).where(api_key.c.id == person)).first()
+        known = known or connection.execute(select(prompt_run.c.id).where(prompt_run.c.principal == person)).first()
         if not asked and known is None:
             raise NotFound(f"no key {person}, and no answer was given to anyone of that id")
         plan.answers += asked
@@ -403,18 +405,18 @@ def _scan(connection: Connection, plan: Plan) -> None:
             plan.kept[kind] = plan.kept.get(kind, 0) + 1
         elif traced:
             plan.mentioned.add(number)
-    copies = _copies(connection, plan.wanted)
-    if copies:
-        plan.kept["text of prompts"] = copies
     plan.scanned = last
 
 
 def _copies(connection: Connection, wanted: Collection[str]) -> int:
-    """Versions of prompts that say they hold text of these documents: immutable, so the certificate counts them."""
+    """Versions of prompts that say they hold text of these documents or answers: immutable, so the certificate counts
+    them.
+    """
     if not wanted:
         return 0
-    marked = select(prompt_version.c.template).where(prompt_version.c.template.like("%doc\\_%", escape="\\"))
-    return sum(not set(_ID.findall(text)).isdisjoint(wanted) for text in connection.execute(marked).scalars())
+    marks = [prompt_version.c.template.like(mark, escape="\\") for mark in ("%doc\\_%", "%ans\\_%")]
+    texts = connection.execute(select(prompt_version.c.template).where(or_(*marks))).scalars()
+    return sum(not set(_COPIED.findall(text)).isdisjoint(wanted) for text in texts)
 
 
 def _whole(names: Sequence[str]) -> re.Pattern[str] | None:
@@ -461,6 +463,10 @@ def _collect(connection: Connection, plan: Plan) -> None:
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)
+    asked = rows_of(connection, answer.c.id, answer.c.number, plan.answers)
+    copies = _copies(connection, {*plan.wanted, *asked})
+    if copies:
+        plan.kept["text of prompts"] = copies
 
 
 def _refuse_held(connection: Connection, plan: Plan) -> None:

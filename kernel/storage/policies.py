@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from kernel.errors import Conflict, NotFound
 from kernel.ids import sha256
-from kernel.records import PolicyVersion, RevisionStanding
-from kernel.storage.access import groups_of
+from kernel.records import PolicyVersion, Principal, RevisionStanding, Role
+from kernel.storage.access import groups_of, may_see, withdrawn
 from kernel.storage.database import Database
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, now, parts
@@ -98,6 +98,17 @@ class Policies:
                 groups = groups_of(connection, sorted({row[1] for row in rows}), access)
                 found.update({row[0]: RevisionStanding(row[2], groups.get(row[1], ())) for row in rows})
         return found
+
+    def open_to_all(self, chunk_ids: Sequence[str]) -> bool:
+        """Whether everybody may see all of these passages now: none is restricted, withdrawn or erased."""
+        anybody, wanted, found = Principal("", Role.APP, frozenset()), set(chunk_ids), set[str]()
+        query = select(chunk.c.public_id).join(revision, revision.c.id == chunk.c.revision_id)
+        rule = may_see(anybody)
+        query = query.where(~withdrawn()) if rule is None else query.where(rule, ~withdrawn())
+        with self._database.read() as connection:
+            for some in parts(sorted(wanted)):
+                found.update(connection.execute(query.where(chunk.c.public_id.in_(some))).scalars())
+        return found == wanted
 
 
 def policy_pointer(connection: Connection) -> int | None:

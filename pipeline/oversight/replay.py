@@ -35,6 +35,7 @@ from pipeline.grounding import Checks
 from pipeline.judged import RecordedJudge
 from pipeline.oversight.differences import first_difference, text_diff
 from pipeline.oversight.release import Releases
+from pipeline.prompts.rendering import compile_prompt
 from retrieval.cells import CELLS_FROM
 from retrieval.helpers import FAILED, Helpers
 from retrieval.search import Searcher
@@ -259,7 +260,8 @@ class Replayer:
             return None
         shown: Json = {"model": info, "reply": None, "error": None, "same": False, "diff": []}
         ids = tuple(passage.chunk_id for passage in made.composed.evidence.passages)
-        request = GenerationRequest(body["question"], made.composed.messages, made.composed.evidence, ids)
+        options = compile_prompt(made.composed.pinned.prompt).anatomy.header.model.options
+        request = GenerationRequest(body["question"], made.composed.messages, made.composed.evidence, ids, options)
         try:
             reply = generator.generate(request).text
         except VouchError as error:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernel.errors import NotFound
-from kernel.records import AnswerStatus, Principal, PromptVersion, Question
+from kernel.records import AnswerStatus, Principal, PromptVersion, Question, Role
 from kernel.storage.answers import AnswerRecord
 from kernel.storage.pins import DocumentState, Pins
 from pipeline.answering import Answering, Composed, Pinned
@@ -52,7 +52,9 @@ class Today:
                 *notes,
                 *self._document_changes(record, composed),
                 *_prompt_changes(
-                    self._replayer.pinned(record, composed.pinned.settings).prompt, composed.pinned.prompt
+                    self._replayer.pinned(record, composed.pinned.settings).prompt,
+                    composed.pinned.prompt,
+                    shown=principal.role != Role.APP,
                 ),
                 *_kind("model", changed_members("the model", record.body["model"], body["model"])),
                 *_kind("ranking", changed_members("the ranking method", record.run["method"], run["method"])),
@@ -146,8 +148,8 @@ def _gained(document_id: str, title: str, then: DocumentState | None, revision: 
     return _change("document", f"“{title}” is read now: {place}", change="risen", **about)
 
 
-def _prompt_changes(then: PromptVersion, now: PromptVersion) -> list[Json]:
-    """Which sections of the prompt are others, with their lines."""
+def _prompt_changes(then: PromptVersion, now: PromptVersion, *, shown: bool) -> list[Json]:
+    """Which sections of the prompt are others; with their lines for those who may read prompts (`shown`)."""
     if then.sha256 == now.sha256:
         return []
     old, new = dict(section_texts(then.template)), dict(section_texts(now.template))
@@ -155,7 +157,7 @@ def _prompt_changes(then: PromptVersion, now: PromptVersion) -> list[Json]:
     sections = {name: lines for name, lines in diffs.items() if lines}
     said = f"the prompt {then.name} version {then.version} became {now.name} version {now.version}"
     where = f"; other sections: {', '.join(sections)}" if sections else "; its sections are the same"
-    return [_change("prompt", said + where, sections=sections)]
+    return [_change("prompt", said + where, sections=sections if shown else {name: [] for name in sections})]
 
 
 def _policy_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Json]:

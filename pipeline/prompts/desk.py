@@ -106,7 +106,10 @@ class PromptDesk:
         shown = []
         for one in self._library.newest():
             live = self._live(one.name, state.of(one.name))
-            if live is not None and wanted.fits(self._item(live, state, _today())):
+            if live is None:
+                continue
+            seen = {"states": {LIVE: [live.version]}}  # where drafts stand is not for them
+            if wanted.fits(self._item(live, state, _today()) | seen):
                 shown.append(card_json(live))
         return shown
 

@@ -78,7 +78,7 @@ class Experiments:
 
         Raises NotFound, InvalidInput, and Conflict where one runs already or an arm may not go live.
         """
-        library, gates, made = self._library, self._gates(), random_id("exp")
+        library, made = self._library, random_id("exp")
         versions = {one.version: one for one in library.versions(prompt)}
         production = library.production(prompt, library.state())
         spec = declared.spec(production)
@@ -97,6 +97,7 @@ class Experiments:
                 raise Conflict(f"prompt {prompt} is retired")
             if library.production(prompt, state) != production:
                 raise Conflict("the version in production was changed meanwhile: look again")
+            gates = self._gates()
             for version in used.values():
                 if version.version != production:
                     check_guarded(version, known, gates)
@@ -125,7 +126,7 @@ class Experiments:
         transaction. Raises NotFound, InvalidInput, and Conflict where the version may not go live, a guard ended the
         experiment, or production was moved since.
         """
-        library, gates = self._library, self._gates()
+        library = self._library
         experiment = self._find(library.state(), experiment_id)
         chosen = self._arm(experiment, arm)
         name, number = experiment.name, int(chosen["version"])
@@ -138,7 +139,7 @@ class Experiments:
             _check_promotable(found, known.running, before)
             if before == number:
                 raise Conflict(f"version {number} is in production already: stop the experiment, and it stays there")
-            check_guarded(versions[number], known, gates)
+            check_guarded(versions[number], known, self._gates())
             told = f"arm {chosen['name']} was promoted"
             outcome = dict(found.outcome) | {"result": "promoted", "arm": chosen["name"]}
             data = {"sha256": versions[number].sha256, "before": before or 0, "experiment": experiment_id}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ def file_text(header: Mapping[str, Any], sections: Mapping[str, str]) -> str:
     return f"---\n{front}---\n" + "\n\n".join(f"# {name}\n{text}".rstrip() for name, text in sections.items()) + "\n"
 
 
+_REMARKS = re.compile(r"```yaml\n(?:# .*\n)+")
+
+
 def cases_text(cases: list[dict[str, Any]], remarks: tuple[str, ...] = ()) -> str:
     """The section `tests` for cases; `remarks` stand in the block as comments."""
     lines = "".join(f"# {one}\n" for one in remarks)
@@ -33,9 +37,14 @@ def cases_text(cases: list[dict[str, Any]], remarks: tuple[str, ...] = ()) -> st
 
 
 def with_sections(text: str, changed: Mapping[str, str]) -> str:
-    """A prompt's file with other texts in some sections; what else it holds stays as it was written."""
+    """A prompt's file with other texts in some sections; what else it holds stays as it was written, the
+    remarks too that say what test cases were made from.
+    """
     front = dict(section_texts(text))[FRONT]
     sections = {name: changed.get(name, was) for name, was in section_texts(text) if name != FRONT}
+    remarks = _REMARKS.match(dict(section_texts(text)).get(TESTS, ""))
+    if remarks and TESTS in changed and not _REMARKS.match(changed[TESTS]):
+        sections[TESTS] = changed[TESTS].replace("```yaml\n", remarks.group(), 1)
     if TESTS in changed and TESTS not in sections:
         sections[TESTS] = changed[TESTS]
     body = "\n\n".join(f"# {name}\n{one}".rstrip() for name, one in sections.items())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from itertools import islice
 from typing import Any
 
 import re2
@@ -10,9 +13,20 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 DEEPEST = 32
 SHOWN_FAULTS = 3
+MOST_FAULTS = 200
+MOST_WORK = 400_000
+"""Keywords that one check may apply, where long values count more: a schema can ask for exponentially many."""
+PIECE = 100
+_LEFT: ContextVar[list[int]] = ContextVar("_LEFT")
+_Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+
+
+class _TooMuch(Exception):
+    """A check that takes too long."""
 
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
@@ -20,12 +34,68 @@ def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterato
         yield ValidationError(f"{value[:80]!r} does not match {pattern!r}")
 
 
-_Validator = extend(Draft202012Validator, {"pattern": _pattern})
+def _unique(_validator: Any, wanted: bool, value: Any, _schema: Any) -> Iterator[ValidationError]:
+    """Whether no two items are the same, in linear time."""
+    if wanted and isinstance(value, list) and len({_key(one) for one in value}) < len(value):
+        yield ValidationError("it has the same item twice")
+
+
+def _key(value: Any) -> str:
+    return json.dumps(_numbers_alike(value), sort_keys=True)
+
+
+def _numbers_alike(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_numbers_alike(one) for one in value]
+    return {name: _numbers_alike(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def _counted(keyword: _Keyword) -> _Keyword:
+    """The same keyword, which takes its work from what is left."""
+
+    def applied(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError] | None:
+        left = _LEFT.get()
+        left[0] -= 1 + (len(value) // PIECE if isinstance(value, (str, list, dict)) else 0)
+        if left[0] < 0:
+            raise _TooMuch
+        return keyword(validator, wanted, value, schema)
+
+    return applied
+
+
+_KEYWORDS: Mapping[str, _Keyword] = {
+    **Draft202012Validator.VALIDATORS,
+    "pattern": _pattern,
+    "uniqueItems": _unique,
+}
+
+
+def _validator() -> Any:
+    """A class of validators that keeps to our keywords: by itself it would take those of the draft that a part of a
+    schema names with `$schema`.
+    """
+    made: Any = extend(Draft202012Validator, {name: _counted(keyword) for name, keyword in _KEYWORDS.items()})
+    evolve = made.evolve
+
+    def ours(self: Any, **changes: Any) -> Any:
+        schema = changes.get("schema", self.schema)
+        if isinstance(schema, Mapping) and "$schema" in schema:
+            changes["schema"] = {name: value for name, value in schema.items() if name != "$schema"}
+        return evolve(self, **changes)
+
+    made.evolve = ours
+    return made
+
+
+_VALIDATOR = _validator()
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raises ValueError that says what is wrong with a schema, where it is not one or cannot be used here."""
-    if any(isinstance(value, str) and not value.startswith("#") for value in _members(schema, "$ref", DEEPEST)):
+    references = [one for name in ("$ref", "$dynamicRef") for one in _members(schema, name, DEEPEST)]
+    if any(isinstance(value, str) and not value.startswith("#") for value in references):
         raise ValueError("a schema may only refer to itself: $ref begins with #")
     if any(True for _ in _members(schema, "patternProperties", DEEPEST)):
         raise ValueError("patternProperties is not supported: name the properties")
@@ -34,25 +104,54 @@ def check_schema(schema: Mapping[str, Any]) -> None:
         for pattern in _members(schema, "pattern", DEEPEST):
             if isinstance(pattern, str):
                 re2.compile(pattern)
-        schema_faults(None, schema)
+        _errors(None, schema)
     except RecursionError as error:
         raise ValueError("a schema whose $ref leads back to itself without end") from error
+    except Unresolvable as error:
+        raise ValueError(f"a schema that refers to what is not in it: {error.ref}") from error
+    except _TooMuch as error:
+        raise ValueError("a schema that takes too much work to check") from error
     except SchemaError as error:
         raise ValueError(f"not a JSON Schema: {error.message}") from error
     except re2.error as error:
         raise ValueError(f"a pattern that cannot be used: {error}") from error
 
 
-def schema_faults(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a value, at most a few; empty where it fits."""
-    validator = _Validator(dict(schema), registry=Registry())
-    found = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
-    return [_words(error) for error in found[:SHOWN_FAULTS]]
+def schema_faults(value: Any, schema: Mapping[str, Any], *, quote: bool = True) -> list[str]:
+    """What is wrong with a value, at most a few; empty where it fits. A value that cannot be checked does not fit.
+    Without `quote` it is said by what the schema asks, so that nothing of the value is shown.
+    """
+    try:
+        found = _errors(value, schema)
+    except RecursionError:
+        return ["it is nested too deeply for its schema, or that leads back to itself without end"]
+    except Unresolvable as error:
+        return [f"its schema refers to what is not in it: {error.ref}"]
+    except OverflowError:
+        return ["it holds a number that is too large to be checked"]
+    except _TooMuch:
+        return ["it takes too much work to be checked against its schema"]
+    found.sort(key=lambda error: [str(part) for part in error.absolute_path])
+    return [_words(error, error.message if quote else _asked(error)) for error in found[:SHOWN_FAULTS]]
 
 
-def _words(error: ValidationError) -> str:
+def _errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
+    token = _LEFT.set([MOST_WORK])
+    try:
+        return list(islice(_VALIDATOR(dict(schema), registry=Registry()).iter_errors(value), MOST_FAULTS))
+    finally:
+        _LEFT.reset(token)
+
+
+def _asked(error: ValidationError) -> str:
+    return (
+        f"it does not keep to {error.validator}: {json.dumps(error.validator_value, ensure_ascii=False, default=str)}"
+    )
+
+
+def _words(error: ValidationError, message: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-    message = error.message if len(error.message) <= 200 else f"{error.message[:200]}…"
+    message = message if len(message) <= 200 else f"{message[:200]}…"
     return f"{place.lstrip('.')}: {message}" if place else message
 
 

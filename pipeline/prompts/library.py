@@ -339,14 +339,14 @@ class PromptLibrary:
             raise InvalidInput(
                 "a label is up to 47 lower-case letters, digits, dots and dashes, beginning with a letter"
             )
-        version, gates = self._version(name, number), self._gates()
+        version = self._version(name, number)
 
         def decide(state: LibraryState) -> list[Happening]:
             known = state.of(name)
             if self._pointed(name, known, label) == number:
                 raise Conflict(f"label {label} is on version {number} already")
             if label in known.guarded:
-                check_guarded(version, known, gates)
+                check_guarded(version, known, self._gates())
                 _refuse_running(known)
             elif known.retired or known.standing(number).retired:
                 raise Conflict(f"version {number} of prompt {name} is retired")
@@ -371,7 +371,7 @@ class PromptLibrary:
     def rollback(self, name: str, actor: Principal, label: str = PRODUCTION, reason: str = "") -> PromptState:
         """Put a label back on the version that it was on before, in one step and without a new approval.
 
-        Raises Conflict where there is none before.
+        Raises Conflict where there is none before, or callers would get a version that never passed the gates.
         """
         state = self.state().of(name)
         number = state.before(label)
@@ -387,6 +387,8 @@ class PromptLibrary:
                 raise Conflict(f"label {label} was moved meanwhile: look again")
             if known.retired or known.standing(number).retired:
                 raise Conflict(f"version {number} of prompt {name}, which was before, is retired")
+            if label in known.guarded:
+                check_guarded(version, known, self._gates())
             data = {"sha256": version.sha256, "before": known.labels.get(label, 0), "rollback": True}
             back = Happening(name, number, LABELLED, label, data, {"comment": reason})
             running = known.running if label == PRODUCTION else None
@@ -403,10 +405,11 @@ class PromptLibrary:
         self.versions(name)
 
         def decide(state: LibraryState) -> list[Happening]:
-            on = sorted(label for label, at in self.labels(name).items() if at == number)
+            known = state.of(name)
+            on = sorted(label for label, at in self.labels(name, known).items() if at == number)
             if number and on and not undo:
                 raise Conflict(f"label {on[0]} is on version {number}: move it first")
-            _refuse_running(state.of(name))
+            _refuse_running(known)
             return [Happening(name, number, RETIRED, "", {"retired": not undo}, {"comment": reason})]
 
         return self._change(name, actor, decide, keep)
@@ -416,11 +419,11 @@ class PromptLibrary:
 
         Raises InvalidInput for a rule that is none, Conflict for a label whose version did not pass the gates.
         """
-        checked, gates = check_rules(rules), self._gates()
+        checked = check_rules(rules)
         self.versions(name)
 
         def decide(state: LibraryState) -> list[Happening]:
-            known = state.of(name)
+            known, gates = state.of(name), self._gates()
             for label in sorted({str(rule["label"]) for rule in checked}):
                 version = self._labelled(name, label, known)
                 check_guarded(version, known, gates)

@@ -52,7 +52,9 @@ def generate_checked(
 
 
 def output_faults(output: Output, text: str) -> list[str]:
-    """What is wrong with a reply, in words; empty where it keeps to the format."""
+    """What is wrong with a reply, in words that quote none of it: callers read them, though no policy has judged the
+    reply. Empty where it keeps to the format.
+    """
     plain = _CITED.sub("", text).strip()
     found = []
     if output.json_schema is not None:
@@ -82,7 +84,7 @@ def _json_faults(schema: dict[str, Any], text: str) -> list[str]:
         value = json_of(text)
     except ValueError as error:
         return [f"it is not JSON ({error})"]
-    return schema_faults(value, schema)
+    return schema_faults(value, schema, quote=False)
 
 
 def _repair(reply: str, faults: Sequence[str]) -> tuple[Message, Message]:

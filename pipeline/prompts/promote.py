@@ -1,8 +1,8 @@
 """From a question that was asked once to a draft of a prompt: the question becomes its first test case.
 
 The draft is the prompt that answered, under a new name, with a case that pins what the answer stood on: the passages
-themselves, and what the answer said of them, where everybody may see them all; else the snapshot that they are from and
-no word of theirs, since a prompt is read by more people than its documents are.
+themselves, and what the answer said of them, where everybody may see them all now; else the snapshot that they are from
+and no word of theirs, since a prompt is read by more people than its documents are.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from graph.mentions import find_mentions
 from kernel.errors import Conflict, InvalidInput
-from kernel.records import AnswerStatus, Passage, Principal, PromptVersion, RevisionStanding
+from kernel.records import AnswerStatus, Passage, Principal, PromptVersion
 from pipeline.oversight.replay import Replayer
 from pipeline.prompts.anatomy import TESTS
 from pipeline.prompts.files import cases_text, file_text, parts_of
@@ -25,7 +25,8 @@ SHORTEST_FACT = 2
 TAG = "promoted"
 _NUMBER = re.compile(r"\d[\d.,:/-]*\d|\d")
 
-Standings = Callable[[Sequence[str], int], Mapping[str, RevisionStanding]]
+OpenToAll = Callable[[Sequence[str]], bool]
+"""Whether everybody may see all of these passages (by id) now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,10 @@ class Promoted:
 class Promoter:
     """Makes drafts of answers."""
 
-    def __init__(self, library: PromptLibrary, replayer: Replayer, standings: Standings) -> None:
+    def __init__(self, library: PromptLibrary, replayer: Replayer, open_to_all: OpenToAll) -> None:
         self._library = library
         self._replayer = replayer
-        self._standings = standings
+        self._open_to_all = open_to_all
 
     def promote(self, answer_id: str, name: str, principal: Principal, message: str = "") -> Promoted:
         """Save a draft as the first version of a new prompt. Raises NotFound for an answer that `principal` may not
@@ -57,18 +58,13 @@ class Promoter:
         passages = made.composed.evidence.passages
         if [one["chunk_id"] for one in run["context"]] != [one.chunk_id for one in passages]:
             raise Conflict(f"{answer_id} does not come out as it was recorded (vouch replay {answer_id} says why)")
-        public = self._public(passages, run["access_version"])
+        public = self._open_to_all([one.chunk_id for one in passages])
         case = _case(body, run, passages if public else None)
         remarks = (f"From the answer {answer_id}.", *(_origin(one) for one in passages if public))
         text = _draft(made.composed.pinned.prompt.template, name, body, case, remarks)
         said = message or f"From the answer {answer_id}"
         version = self._library.save(text, principal.id, said, 0)
         return Promoted(version, text, "passages" if public else "snapshot")
-
-    def _public(self, passages: Sequence[Passage], access: int) -> bool:
-        """Whether everybody may see all of these passages: a prompt is read by more people than its documents are."""
-        found = self._standings([one.chunk_id for one in passages], access)
-        return all(one.chunk_id in found and not found[one.chunk_id].groups for one in passages)
 
 
 def key_facts(answer: str, question: str) -> list[str]:

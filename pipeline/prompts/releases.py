@@ -20,7 +20,7 @@ from pipeline.oversight.policy_book import PolicyBook
 from pipeline.prompts.anatomy import Name, Strict, Words, faults_text
 from pipeline.prompts.gates import check_guarded, missing_for_release
 from pipeline.prompts.library import PromptLibrary
-from pipeline.prompts.state import PRODUCTION, LibraryState
+from pipeline.prompts.state import PRODUCTION, STOPPED, LibraryState, ending
 
 MOST_PROMPTS = 500
 LONGEST_MESSAGE = 4096
@@ -126,9 +126,7 @@ class ReleaseDesk:
 
         Raises Conflict that says what it lacks, Forbidden for its author where approvals are asked for.
         """
-        wanted, gates = self.get(number), self._library.gates
-        if gates.approvals and actor.id == wanted.author:
-            raise Forbidden("who put a release together cannot activate it: another person must")
+        wanted = self.get(number)
         wrong = self._wrong_model(wanted.manifest)
         if wrong:
             raise Conflict(f"release {number} cannot go live: {wrong[0]}")
@@ -137,6 +135,9 @@ class ReleaseDesk:
 
         def decide(present: Present) -> Switch:
             changed.clear()
+            gates = self._library.gates
+            if gates.approvals and actor.id == wanted.author:
+                raise Forbidden("who put a release together cannot activate it: another person must")
             happenings: list[Happening] = []
             keep: list[PromptVersion] = []
             before: dict[str, int] = {}
@@ -164,7 +165,7 @@ class ReleaseDesk:
         """Put back what was in force before the set that is in force, in one transaction and without new approvals.
 
         Going back twice leads further back. A prompt or policy that was moved by itself meanwhile stays where it is,
-        and is named. Raises Conflict where no release is in force.
+        and is named; an experiment on what is put back ends. Raises Conflict where no release is in force.
         """
         shipped = self._book.shipped()
         changed: dict[str, tuple[int, int]] = {}
@@ -197,7 +198,7 @@ class ReleaseDesk:
         left: list[str],
         reason: str,
     ) -> Sequence[Happening]:
-        found = []
+        found: list[Happening] = []
         for name, target in top.before["prompts"].items():
             known = state.of(name)
             now, released = self._library.pointed(name, known) or 0, manifest["prompts"][name]
@@ -209,6 +210,8 @@ class ReleaseDesk:
                 left.append(f"version {target} of prompt {name}, which was before, is retired: {now} stays")
             else:
                 changed[name] = (now, target)
+                if known.running is not None:
+                    found.append(ending(known.running, STOPPED, "the release was rolled back"))
                 data: dict[str, Any] = {"before": now, "rollback": True, "release": top.release}
                 kind = LABELLED if target else UNLABELLED
                 if target:

@@ -52,12 +52,21 @@ class Compiled:
             raise InvalidInput(f"prompt {self.version.name} needs the input {missing[0]!r}")
         found = {name: values.get(name, one.default) for name, one in self.inputs.items()}
         for name, value in found.items():
+            if _length(value) > LONGEST_INPUT:
+                raise InvalidInput(
+                    f"the input {name!r} is longer than {LONGEST_INPUT:,} characters, or nested too deep"
+                )
             faults = schema_faults(value, self.inputs[name].schema_)
             if faults:
                 raise InvalidInput(f"the input {name!r} of prompt {self.version.name}: {'; '.join(faults)}")
-            if len(str(value)) > LONGEST_INPUT:
-                raise InvalidInput(f"the input {name!r} is longer than {LONGEST_INPUT:,} characters")
         return found
+
+
+def _length(value: Any) -> int:
+    try:
+        return len(str(value))
+    except (RecursionError, ValueError):  # of lists in lists, and of numbers with thousands of digits
+        return LONGEST_INPUT + 1
 
 
 def compile_prompt(version: PromptVersion) -> Compiled:

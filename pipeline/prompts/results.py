@@ -179,6 +179,7 @@ def _case_json(one: CaseResult, before: str | None, regression: bool) -> dict[st
             {
                 "status": reply.status,
                 "text": reply.text,
+                "passages": [passage.chunk_id for passage in reply.evidence.passages],
                 "confidence": reply.confidence,
                 "latency_ms": reply.latency_ms,
                 "prompt_tokens": reply.prompt_tokens,

@@ -100,6 +100,8 @@ class PromptState:
     experiments: Mapping[str, ExperimentState] = field(default_factory=dict)
     moves: tuple[Move, ...] = ()
     retired: bool = False
+    lived: frozenset[int] = frozenset()
+    """Versions that a label was on while callers got it without naming it."""
 
     @property
     def running(self) -> ExperimentState | None:
@@ -137,7 +139,7 @@ class PromptState:
 
     def was_live(self, version: int) -> bool:
         """Whether callers once got a version without naming it."""
-        return any(move.label in self.guarded and version in (move.version, move.before) for move in self.moves)
+        return version in self.lived
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +181,25 @@ def _after(state: PromptState, event: PromptEvent) -> PromptState:
         labels |= {event.label: version} if version else {}
         before, back = int(event.data["before"]), bool(event.data.get("rollback"))
         move = Move(event.leaf, event.label, version, before, back, event.created_at)
-        return replace(state, labels=labels, moves=(*state.moves, move))
+        moved = replace(state, labels=labels, moves=(*state.moves, move))
+        return replace(moved, lived=_lived(moved, before if event.label == PRODUCTION else 0))
     if event.kind == RULES:
-        return replace(state, rules=tuple(event.data["rules"]))
+        ruled = replace(state, rules=tuple(event.data["rules"]))
+        return replace(ruled, lived=_lived(ruled))
     if event.kind == EXPERIMENT:
         return replace(state, experiments={**state.experiments, event.data["id"]: _experiment(state, event)})
     if event.kind == RETIRED and not event.version:
         return replace(state, retired=bool(event.data.get("retired", True)))
     standing = _standing(state.standing(event.version), event)
     return replace(state, standings={**state.standings, event.version: standing})
+
+
+def _lived(state: PromptState, more: int = 0) -> frozenset[int]:
+    """The versions that were live, with those that callers get now and `more` (what came with the program was live
+    before any move). Where a label was before rules chose it says nothing: no gate was asked then.
+    """
+    now = {number for label, number in state.labels.items() if label in state.guarded}
+    return state.lived | now | ({more} if more else set())
 
 
 def _standing(before: Standing, event: PromptEvent) -> Standing:

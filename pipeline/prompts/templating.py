@@ -23,6 +23,8 @@ from kernel.errors import InvalidInput
 FILTERS = ("capitalize", "default", "first", "join", "last", "length", "lower", "title", "tojson", "trim", "upper")
 LONGEST = 2_000_000
 """Characters that one section may render to."""
+MOST_PIECES = 2_000_000
+"""Pieces that one section may be put together from; each turn of a loop is one, even where it shows nothing."""
 LOOPS = 2
 """Loops may be nested so deep."""
 OF_A_LOOP = ("index", "first", "last", "length")
@@ -103,10 +105,12 @@ def render_template(template: str, values: Mapping[str, Any]) -> str:
     compiled, _ = _compiled(template)
     written, length = [], 0
     try:
-        for piece in compiled.generate(**values):
+        for count, piece in enumerate(compiled.generate(**values)):
             length += len(piece)
             if length > LONGEST:
                 raise InvalidInput(f"the prompt renders to more than {LONGEST:,} characters")
+            if count > MOST_PIECES:
+                raise InvalidInput(f"the loops of the prompt take more than {MOST_PIECES:,} steps")
             written.append(piece)
     except UndefinedError as error:
         raise InvalidInput(f"the prompt template uses an unknown variable: {error.message}") from error
@@ -121,11 +125,15 @@ def _compiled(template: str) -> tuple[Template, frozenset[str]]:
         tree = _ENVIRONMENT.parse(template)
         _check(tree, 0)
         needed = frozenset(_free(tree, frozenset()))
-        return _ENVIRONMENT.from_string(template), needed
+        for loop in tree.find_all(nodes.For):
+            loop.body.insert(0, nodes.Output([nodes.TemplateData("")], lineno=loop.lineno))
+        return _ENVIRONMENT.from_string(tree), needed
     except TemplateSyntaxError as error:
         raise InvalidInput(f"the prompt template, line {error.lineno} of the section: {error.message}") from error
-    except RecursionError as error:
+    except (RecursionError, SyntaxError, MemoryError) as error:  # of the Python that it becomes
         raise InvalidInput("the prompt template is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidInput(f"the prompt template: {error}") from error
 
 
 def _check(node: nodes.Node, loops: int) -> None:
@@ -133,8 +141,11 @@ def _check(node: nodes.Node, loops: int) -> None:
         raise TemplateSyntaxError(f"{type(node).__name__.lower()} is not part of the template language", node.lineno)
     if isinstance(node, nodes.Name) and node.name in _OWN_NAMES:
         raise TemplateSyntaxError(f"{node.name!r} is not a variable", node.lineno)
-    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
-        raise TemplateSyntaxError(f"no filter {node.name!r}; there are: {', '.join(FILTERS)}", node.lineno)
+    if isinstance(node, nodes.Filter):
+        _check_filter(node)
+    read = isinstance(node, nodes.List) or (isinstance(node, nodes.Tuple) and node.ctx == "load")
+    if read and not all(isinstance(one, nodes.Const) for one in node.iter_child_nodes()):
+        raise TemplateSyntaxError("a list in a template holds constants", node.lineno)
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         raise TemplateSyntaxError(f"no test {node.name!r}; there are: {', '.join(_TESTS)}", node.lineno)
     if isinstance(node, nodes.For):
@@ -145,6 +156,14 @@ def _check(node: nodes.Node, loops: int) -> None:
             raise TemplateSyntaxError("a loop runs over a variable", node.lineno)
     for child in node.iter_child_nodes():
         _check(child, loops)
+
+
+def _check_filter(node: nodes.Filter) -> None:
+    if node.name not in FILTERS:
+        raise TemplateSyntaxError(f"no filter {node.name!r}; there are: {', '.join(FILTERS)}", node.lineno)
+    given = [*node.args, *(one.value for one in node.kwargs)]
+    if node.name == "join" and not all(isinstance(one, nodes.Const) for one in given):
+        raise TemplateSyntaxError("what `join` puts between items is a constant", node.lineno)
 
 
 def _free(node: nodes.Node, bound: frozenset[str]) -> Iterator[str]:

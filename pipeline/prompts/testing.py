@@ -162,7 +162,7 @@ class PromptTester:
             if case.swap:
                 other = self._reply(run, swapped(case, case.swap), compiled, generator, model)
         except (UnusableReply, InvalidInput, NotFound) as error:
-            return CaseResult(case.name, case.suite, FAILED, str(error))
+            return CaseResult(case.name, case.suite, FAILED, str(error), searched=case.searches)
         matter = Matter(_asked_words(case), reply, run.means, case.swap, other)
         findings = tuple(judge(one, matter) for one in case.expect)
         return CaseResult(

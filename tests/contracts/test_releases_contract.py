@@ -13,6 +13,7 @@ from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, rele
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.prompts import EXPERIMENT, Happening
+from pipeline.prompts.declaration import read_declaration
 from pipeline.prompts.library import DEFAULT, Chosen, shipped_prompt
 
 CASES = "- name: one\n  question: When?\n  context: [{title: T, text: At eleven.}]\n  expect:\n    - answers: true"
@@ -220,3 +221,16 @@ def test_versions_and_the_journal_survive_a_restart(made: FastWorkspace) -> None
             other.prompts.save(prompt_text("mine", question="{{question}}", role="New."), LOCAL_OWNER.id, "", 1).version
             == 2
         )
+
+
+def test_going_back_ends_an_experiment_on_what_was_released(made: FastWorkspace) -> None:
+    """Nobody is drawn any more to a version that was taken back."""
+    desk, number = made.release_desk, version(made, DEFAULT, "Another role.")
+    desk.activate(desk.add({"prompts": {DEFAULT: number}}, ADMIN, "the set").number, OTHER)
+    declared = read_declaration({"arms": [{"version": number}, {"version": version(made, DEFAULT, "A third.")}]})
+    trial = made.experiments.start(DEFAULT, declared, OTHER)["id"]
+    desk.rollback(OTHER, "wrong")
+    assert made.experiments.status(trial)["state"] == "stopped"
+    asked = [made.answering.ask(Question("When?", APP, session=f"s{n}"))["prompt"] for n in range(8)]
+    assert {(one["version"], one.get("arm")) for one in asked} == {(1, None)}
+    assert faults(made) == []

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kernel.errors import InvalidInput, VouchError
 from kernel.records import Principal, Role
 from pipeline.prompts.anatomy import Kind, read_prompt, section_texts
+from pipeline.prompts.desk import Wanted
 from pipeline.prompts.exchange import Incoming, brought_in, draft_of, exported, new_draft
 from pipeline.prompts.library import shipped_prompts
 from pipeline.prompts.state import PRODUCTION
@@ -88,6 +89,18 @@ def test_a_listing_agrees_with_each_version_and_says_what_is_missing(
                 return
     live = item["labels"].get(PRODUCTION) if not whole else None
     assert [card["version"] for card in desk.cards() if card["name"] == name] == ([live] if live else [])
+
+
+def test_who_only_asks_is_not_told_of_drafts(made: FastWorkspace) -> None:
+    """Neither by a listing of one state: a live prompt with a version in review is live, and no more."""
+    name = next(iter(shipped_prompts()))
+    shipped = made.prompts.labels(name)[PRODUCTION]
+    number = made.prompts.save(draft_of(made.prompts.find(name).template, name) + "\n", ANN.id, "").version
+    made.prompts.submit(name, number, ANN)
+    desk = made.prompt_desk
+    assert name in [one["name"] for one in desk.items(Wanted(state="in_review"))]
+    assert name not in [one["name"] for one in desk.cards(Wanted(state="in_review"))]
+    assert [one["version"] for one in desk.cards(Wanted(state="live")) if one["name"] == name] == [shipped]
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

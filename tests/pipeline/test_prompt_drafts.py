@@ -12,6 +12,7 @@ from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, rele
 
 from kernel.errors import Conflict, GenerationFailed, InvalidInput, NotFound
 from kernel.records import Principal, Question, Role
+from kernel.storage.access import Withdrawals
 from kernel.storage.erasure import ErasureRequest
 from pipeline.prompts.anatomy import read_prompt
 from pipeline.prompts.improve import by_rules
@@ -179,3 +180,29 @@ def test_what_a_policy_holds_back_is_not_shown_in_the_playground(made: FastWorks
         [],
     )
     assert made.playground.compare(Trial(REVIEWER, text, question=QUESTION))["draft"]["answer"]
+
+
+@pytest.mark.parametrize("how", ["restricted", "withdrawn"])
+def test_what_not_everybody_may_see_any_more_is_not_copied(made: FastWorkspace, tmp_path: Path, how: str) -> None:
+    """Who may see a document is asked when its text would be copied, not when the answer was made."""
+    answer = made.answering.ask(Question(QUESTION, EDITOR))
+    source = made.catalog.source_id("pages", f"{tmp_path / 'pages'}/")
+    (row,) = made.catalog.document_rows(source, ["canteen.md"]).values()
+    if how == "restricted":
+        made.catalog.set_groups({row: ("staff",)})
+    else:
+        Withdrawals(made.database).withdraw([answer["citations"][0]["document_id"]], {"by": "key_admin"})
+    draft = made.promoter.promote(answer["id"], "canteen-hours", ADMIN)
+    assert draft.pinned == "snapshot"
+    assert "11:30" not in draft.version.template
+
+
+def test_an_erasure_says_that_a_draft_holds_what_was_asked(made: FastWorkspace) -> None:
+    """A question that became a test case stays in the immutable text: whoever erases the answer is told."""
+    answer = made.answering.ask(Question(QUESTION, EDITOR))
+    made.promoter.promote(answer["id"], "canteen-hours", EDITOR)
+    made.improver.improve("canteen-hours", ADMIN)  # its draft keeps the case, and says where that is from
+    for request in (ErasureRequest(answers=(answer["id"],)), ErasureRequest(principals=(EDITOR.id,))):
+        assert made.erasures.plan(request).kept["text of prompts"] == 2
+    gone = made.erasures.erase(ErasureRequest(answers=(answer["id"],)), "asked for", "key_admin")
+    assert gone.certificate["kept"]["text of prompts"] == 2

@@ -220,3 +220,43 @@ def _do(library: PromptLibrary, step: str, number: int, actor: Principal) -> Non
         "test": lambda: _test(library, number, passed=number % 2 == 0),
     }
     acts[step]()
+
+
+def test_a_draft_that_a_label_passed_over_never_counts_as_live(library: PromptLibrary) -> None:
+    """A free label may be on a draft. That rules choose the label later lets no draft live, and none come back."""
+    draft = library.save(text("Not looked at."), ANN.id, "").version
+    good = approved(library, "Looked at.")
+    library.label(DEFAULT, draft, "beta", ADMIN)
+    with pytest.raises(Conflict, match="0 of 1 approvals"):
+        library.set_rules(DEFAULT, [{"when": {"roles": ["app"]}, "label": "beta"}], ADMIN)
+    library.label(DEFAULT, good, "beta", ADMIN)
+    library.set_rules(DEFAULT, [{"when": {"roles": ["app"]}, "label": "beta"}], ADMIN)
+    for move in (
+        lambda: library.label(DEFAULT, draft, "production", ADMIN),
+        lambda: library.rollback(DEFAULT, ADMIN, "beta"),
+    ):
+        with pytest.raises(Conflict, match="0 of 1 approvals"):
+            move()
+    assert library.choose(None, asker()).version.version == good
+    library.set_rules(DEFAULT, [], ADMIN)
+    library.reject(DEFAULT, good, BOB, "it was live, and may be again")
+    library.label(DEFAULT, good, "production", ADMIN)
+
+
+def test_a_gate_that_closes_meanwhile_is_closed(made: FastWorkspace) -> None:
+    """The policy is read where the label is moved: one that was put in force a moment before counts."""
+    made.policies.release(
+        made.policies.add("format: 1\nname: a\nprompts: {approvals: 0, tests: false}\n", "x", "").number, "x"
+    )
+    strict = made.policies.add("format: 1\nname: b\nprompts: {approvals: 1, tests: false}\n", "x", "").number
+    library, store = made.prompts, made.prompts._store
+    number = library.save(text("You are terse."), ANN.id, "").version
+    write = store.write
+
+    def after_another(*given: object) -> object:
+        made.policies.release(strict, "x")
+        return write(*given)  # type: ignore[arg-type]
+
+    store.write = after_another  # type: ignore[method-assign, assignment]
+    with pytest.raises(Conflict, match="0 of 1 approvals"):
+        library.label(DEFAULT, number, "production", ADMIN)

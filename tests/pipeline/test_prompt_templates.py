@@ -202,3 +202,54 @@ def test_schemas_take_linear_time() -> None:
     begin = time.monotonic()
     assert schema_faults("a" * 5000 + "b", schema)
     assert time.monotonic() - begin < 2
+
+
+def _twice(times: int) -> dict[str, object]:
+    """A schema that asks the same of a value two to the power of `times` times."""
+    again = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, times + 1)}
+    return {"$defs": {"a0": {"type": "integer"}, **again}, "properties": {"a": {"$ref": f"#/$defs/a{times}"}}}
+
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "fault"),
+    [
+        ({"if": {"type": "string"}, "then": {"$ref": "#"}}, "x", "without end"),
+        ({"items": {"$ref": "#"}}, "deep", "nested too deeply"),
+        ({"properties": {"a": {"$ref": "#/$defs/no"}}}, {"a": 1}, "refers to what is not in it"),
+        ({"multipleOf": 0.3}, 10**400, "too large"),
+        (_twice(25), {"a": 1}, "too much work"),
+        ({"uniqueItems": True}, [*({"a": n} for n in range(20_000)), {"a": 1.0}], "same item twice"),
+        ({"properties": {"a": {"$schema": DRAFT, "pattern": "(a+)+$"}}}, {"a": "a" * 40 + "!"}, "does not match"),
+    ],
+)
+def test_no_schema_stops_the_program(schema: dict[str, object], value: object, fault: str) -> None:
+    """Neither without end, nor with an error of its own, nor for long."""
+    check_schema(schema)
+    if value == "deep":
+        value = [1]
+        for _ in range(900):
+            value = [value]
+    begin = time.process_time()
+    assert fault in "; ".join(schema_faults(value, schema))
+    assert time.process_time() - begin < 30
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in items %}{% for b in items %}{% endfor %}{% endfor %}",
+        "{% for a in items %}{% for b in items %}{% if a.c is defined %}x{% endif %}{% endfor %}{% endfor %}",
+        "{{ items|join(mail) }}",
+        "{{ [" + "mail," * 20_000 + "]|tojson }}",
+        "{% if mail %}" * 200 + "{% endif %}" * 200,
+        "{{ " + "9" * 5000 + " }}",
+    ],
+)
+def test_no_template_costs_more_than_its_text_and_inputs(template: str) -> None:
+    begin = time.process_time()
+    with pytest.raises(InvalidInput):
+        render_template(template, {"mail": "y" * 400_000, "items": list(range(60_000))})
+    assert time.process_time() - begin < 30

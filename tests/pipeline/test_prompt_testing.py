@@ -146,6 +146,27 @@ def test_a_pinned_snapshot_is_searched_as_it_was_and_shows_what_everybody_may_se
     assert "weeks" not in json.dumps(kept["results"]), "words of documents are not kept in the record of tests"
 
 
+def test_a_reply_that_keeps_to_no_format_is_quoted_nowhere(made: FastWorkspace, tmp_path: Path) -> None:
+    """No policy has judged it, and the record of a test holds no words of documents. What it was made from is named,
+    so that an erasure of a document finds a report that is remembered.
+    """
+    (tmp_path / "leave.md").write_text("# Leave\n\nEvery employee may take 26 weeks of parental leave.\n")
+    made.indexer.ingest(InlineParser(), [tmp_path / "leave.md"], "docs")
+    case = {"name": "live", "question": WEEKS["question"], "expect": [{"answers": True}]}
+    head = "output: {schema: {type: object, properties: {weeks: {type: integer}}, additionalProperties: false}}\n"
+    model = Model(lambda _: '{"weeks": "Every employee", "employee": 1}')
+    made.prompts.save(grounded(case, head=head), "local", "")
+    report = running(made, model).run("toy", EDITOR)
+    (failed,) = report.runs[0].results
+    assert "does not keep to the prompt's output format" in failed.reason
+    assert "weeks: it does not keep to type" in failed.reason
+    assert "mployee" not in failed.reason
+    assert "reason" not in made.prompts.words(report.runs[0].entry or 0)["results"][0]
+    made.prompts.save(grounded(case), "local", "")
+    (shown,) = report_json(made.prompt_tester.run("toy", EDITOR))["models"][0]["results"]
+    assert shown["replies"][0]["passages"][0].startswith("chk_")
+
+
 # --- Runs ---------------------------------------------------------------------------------------------------------
 
 

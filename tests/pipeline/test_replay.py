@@ -215,6 +215,21 @@ def test_the_prompt_is_that_of_the_store_and_not_of_the_program(made: FastWorksp
         made.replayer.replay(body["id"], LOCAL_OWNER)
 
 
+def test_who_only_asks_is_not_shown_the_texts_of_prompts(made: FastWorkspace) -> None:
+    """A label may be on a draft: its words, and those of its test cases, are for those who read prompts."""
+    text = shipped_prompt().template.replace("version: 1\n", "").replace("# role\n", "# role\nBe Zwirbel. ", 1)
+    number = made.prompts.save(text, "key_ann", "a draft").version
+    made.prompts.label("grounded-answer", number, "trial", LOCAL_OWNER)
+    asker = PEOPLE[1]
+    answer_id = made.answering.ask(Question("Who keeps register 1?", asker, prompt="grounded-answer@trial"))["id"]
+    made.prompts.label("grounded-answer", 1, "trial", LOCAL_OWNER)
+    for principal, shown in ((asker, False), (LOCAL_OWNER, True)):
+        report = made.today.compare(answer_id, principal)
+        (change,) = [one for one in report["changes"] if one["kind"] == "prompt"]
+        assert "role" in change["sections"]
+        assert ("Zwirbel" in json.dumps(report)) == shown
+
+
 def test_settings_are_those_of_the_record(made: FastWorkspace, tmp_path: Path) -> None:
     """Candidates, top_k, tokens and exact search differ from the running ones: the record's are taken."""
     flags = {"candidates": 10, "context_tokens": 128, "top_k": 2, "search": "exact", "chunk_tokens": 48}
@@ -301,6 +316,17 @@ def test_a_models_reply_is_grounded_again_and_shown_beside_a_fresh_one(made: Fas
     assert (fresh["same"], fresh["reply"], fresh["error"]) == (False, "Gamma Team keeps it. [c1] It is blue.", None)
     assert "+ Gamma Team keeps it." in fresh["diff"]
     assert replayer.replay(body["id"], LOCAL_OWNER, ask_again=False)["fresh"] is None
+
+
+def test_a_model_is_asked_again_as_the_prompt_asks_it(made: FastWorkspace) -> None:
+    text = shipped_prompt().template.replace("version: 1\n", "model: {temperature: 0.7, max_tokens: 99}\n")
+    number = made.prompts.save(text, "key_ann", "warmer").version
+    made.prompts.label("grounded-answer", number, "warm", LOCAL_OWNER)
+    model = Model("Beta Team keeps register 1. [c1]", "Beta Team keeps register 1. [c1]")
+    answering, replayer = with_model(made, model)
+    body = answering.ask(Question("Who keeps register 1?", prompt="grounded-answer@warm"))
+    assert replayer.replay(body["id"], LOCAL_OWNER)["fresh"]["same"]
+    assert [one.options for one in model.asked] == [{"temperature": 0.7, "max_tokens": 99}] * 2
 
 
 def test_a_model_that_is_away_fails_no_replay(made: FastWorkspace) -> None:
