@@ -152,8 +152,9 @@ class Replayer:
     def replay(self, answer_id: str, principal: Principal, *, ask_again: bool = True) -> Json:
         """The report: of each stage whether it came out as recorded, and where not, how.
 
-        With `ask_again`, a model that is configured is asked the same once more, beside. Raises NotFound where
-        `principal` may not read the answer, and Conflict where its record was erased.
+        With `ask_again`, a model that is configured is asked the same once more, beside: for those who oversee, since
+        no policy judged its words. Raises NotFound where `principal` may not read the answer, and Conflict where its
+        record was erased.
         """
         made = self.rebuild(self.record(answer_id, principal))
         stages = [_stage(*stage) for stage in _stages(made)]
@@ -174,7 +175,7 @@ class Replayer:
                 "policy": body.get("policy"),
                 "model": body["model"],
             },
-            "fresh": self._asked_again(made) if ask_again else None,
+            "fresh": self._asked_again(made) if ask_again and principal.role.oversees else None,
         }
 
     def record(self, answer_id: str, principal: Principal) -> AnswerRecord:

@@ -316,6 +316,8 @@ def test_a_models_reply_is_grounded_again_and_shown_beside_a_fresh_one(made: Fas
     assert (fresh["same"], fresh["reply"], fresh["error"]) == (False, "Gamma Team keeps it. [c1] It is blue.", None)
     assert "+ Gamma Team keeps it." in fresh["diff"]
     assert replayer.replay(body["id"], LOCAL_OWNER, ask_again=False)["fresh"] is None
+    asker = Principal(LOCAL_OWNER.id, Role.APP, None)
+    assert replayer.replay(body["id"], asker)["fresh"] is None
 
 
 def test_a_model_is_asked_again_as_the_prompt_asks_it(made: FastWorkspace) -> None:
