@@ -21,12 +21,19 @@ MOST_FAULTS = 200
 MOST_WORK = 400_000
 """Keywords that one check may apply, where long values count more: a schema can ask for exponentially many."""
 PIECE = 100
+DEEPEST_REFERENCE = 40
+"""References that may be followed within one another."""
 _LEFT: ContextVar[list[int]] = ContextVar("_LEFT")
+_OPEN: ContextVar[list[int]] = ContextVar("_OPEN")
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 class _TooMuch(Exception):
     """A check that takes too long."""
+
+
+class _TooDeep(Exception):
+    """References within references. Python's own limit would be met inside a library that does not survive it."""
 
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[ValidationError]:
@@ -65,8 +72,25 @@ def _counted(keyword: _Keyword) -> _Keyword:
     return applied
 
 
+def _nested(keyword: _Keyword) -> _Keyword:
+    """The same reference, unless it is reached through too many others."""
+
+    def applied(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        open_now = _OPEN.get()
+        if open_now[0] >= DEEPEST_REFERENCE:
+            raise _TooDeep
+        open_now[0] += 1
+        try:
+            yield from keyword(validator, wanted, value, schema) or ()
+        finally:
+            open_now[0] -= 1
+
+    return applied
+
+
 _KEYWORDS: Mapping[str, _Keyword] = {
     **Draft202012Validator.VALIDATORS,
+    **{name: _nested(Draft202012Validator.VALIDATORS[name]) for name in ("$ref", "$dynamicRef")},
     "pattern": _pattern,
     "uniqueItems": _unique,
 }
@@ -105,7 +129,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
             if isinstance(pattern, str):
                 re2.compile(pattern)
         _errors(None, schema)
-    except RecursionError as error:
+    except (RecursionError, _TooDeep) as error:
         raise ValueError("a schema whose $ref leads back to itself without end") from error
     except Unresolvable as error:
         raise ValueError(f"a schema that refers to what is not in it: {error.ref}") from error
@@ -123,7 +147,7 @@ def schema_faults(value: Any, schema: Mapping[str, Any], *, quote: bool = True) 
     """
     try:
         found = _errors(value, schema)
-    except RecursionError:
+    except (RecursionError, _TooDeep):
         return ["it is nested too deeply for its schema, or that leads back to itself without end"]
     except Unresolvable as error:
         return [f"its schema refers to what is not in it: {error.ref}"]
@@ -136,11 +160,12 @@ def schema_faults(value: Any, schema: Mapping[str, Any], *, quote: bool = True) 
 
 
 def _errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
-    token = _LEFT.set([MOST_WORK])
+    left, open_now = _LEFT.set([MOST_WORK]), _OPEN.set([0])
     try:
         return list(islice(_VALIDATOR(dict(schema), registry=Registry()).iter_errors(value), MOST_FAULTS))
     finally:
-        _LEFT.reset(token)
+        _LEFT.reset(left)
+        _OPEN.reset(open_now)
 
 
 def _asked(error: ValidationError) -> str:
