@@ -33,7 +33,7 @@ from kernel.storage.schema import metadata
 from pipeline.oversight.backup import Target, restore
 
 SECRET = "Quandelbrock"
-PAGE = f"# Dossier\n\nOttilie {SECRET} keeps her savings of 48151 euros in the Zwirbelbank of Murnau.\n"
+PAGE = f"# Dossier\n\nOttilie {SECRET} keeps her savings of 481516234210 euros in the Zwirbelbank of Murnau.\n"
 ASKER = Principal("key_asker", Role.APP)
 
 
@@ -87,8 +87,8 @@ def tables_with(made: FastWorkspace, needle: str) -> set[str]:
 def test_no_table_holds_what_was_erased(made: FastWorkspace) -> None:
     assert tables_with(made, SECRET) >= {"document", "revision_text", "chunk", "ledger_payload", "entity"}
     done = made.eraser.erase(ErasureRequest(documents=(document(),)), "a request", "local")
-    assert [tables_with(made, needle) for needle in (SECRET, "Zwirbelbank", "48151")] == [set()] * 3
-    assert found_in(made.settings.home, [SECRET, "Zwirbelbank", "48151"]) == []
+    assert [tables_with(made, needle) for needle in (SECRET, "Zwirbelbank", "481516234210")] == [set()] * 3
+    assert found_in(made.settings.home, [SECRET, "Zwirbelbank", "481516234210"]) == []
     assert faults(made) == []
     assert made.ledger.payload(done.leaf) is not None
     if not made.database.is_sqlite:

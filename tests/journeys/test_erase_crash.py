@@ -31,7 +31,7 @@ def made_home(home: Path, folder: Path) -> Settings:
     folder.mkdir()
     for number in range(30):
         (folder / f"{number}.md").write_text(f"# Page {number}\n\nRoom {number} is painted in shade {number * 7}.\n")
-    (folder / "dossier.md").write_text(f"# Dossier\n\n{SECRET} keeps 48151 euros in the Zwirbelbank.\n")
+    (folder / "dossier.md").write_text(f"# Dossier\n\n{SECRET} keeps 481516234210 euros in the Zwirbelbank.\n")
     settings = Settings.load(home=home, workspace=f"t{secrets.token_hex(4)}", chunk_tokens=48)
     with FastWorkspace(settings) as made:
         made.indexer.ingest(InlineParser(), [folder], "folder")
@@ -89,7 +89,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             assert made.erasures.unfinished() == []
             with pytest.raises(Conflict):
                 made.eraser.erase(ErasureRequest(documents=(document,)), "again", "local")
-        assert found_in(home, [SECRET, "Zwirbelbank", "48151"]) == []
+        assert found_in(home, [SECRET, "Zwirbelbank", "481516234210"]) == []
     assert 1 in states
 
 
@@ -124,4 +124,4 @@ def test_an_erasure_beside_a_process_that_answers(tmp_path: Path) -> None:
         (info,) = made.erasures.items()
         assert info.done
         assert [f"{fault.where}: {fault.what}" for fault in made.verifier.faults()] == []
-        assert found_in(settings.home, [SECRET, "Zwirbelbank", "48151"]) == []
+        assert found_in(settings.home, [SECRET, "Zwirbelbank", "481516234210"]) == []

@@ -24,7 +24,7 @@ from kernel.storage.schema import chunk
 from pipeline.extractive import ExtractiveGenerator
 
 SECRET = "Ottilie Quandelbrock"
-PAGE = f"# Dossier of {SECRET}\n\n{SECRET} keeps her savings of 48151 euros in the Zwirbelbank of Murnau.\n"
+PAGE = f"# Dossier of {SECRET}\n\n{SECRET} keeps her savings of 481516234210 euros in the Zwirbelbank of Murnau.\n"
 OTHER = "# Canteen\n\nThe canteen opens at eleven and serves soup on Fridays. It closes at three.\n"
 NEEDLES = [SECRET, "Quandelbrock", "Zwirbelbank", "dossier-of-quandelbrock"]
 QUESTIONS = ("Where does Ottilie Quandelbrock keep her savings?", "When does the canteen open?")
@@ -41,7 +41,7 @@ def fill(made: FastWorkspace, folder: Path) -> str:
     """Two documents, three snapshots, four answers; the id of the document to be erased."""
     folder.mkdir(exist_ok=True)
     (folder / "canteen.md").write_text(OTHER)
-    (folder / "dossier-of-quandelbrock.md").write_text(PAGE.replace("48151", "100"))
+    (folder / "dossier-of-quandelbrock.md").write_text(PAGE.replace("481516234210", "100"))
     made.indexer.ingest(InlineParser(), [folder], "folder")
     (folder / "dossier-of-quandelbrock.md").write_text(PAGE)
     made.indexer.ingest(InlineParser(), [folder], "folder")
