@@ -37,6 +37,7 @@ def vouch(tmp_path: Path, models: Path) -> Vouch:
     return Vouch(tmp_path / "home", models)
 
 
+@pytest.mark.slow
 def test_documents_change_and_the_past_can_still_be_asked(vouch: Vouch, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()

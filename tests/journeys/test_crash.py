@@ -131,6 +131,7 @@ def crash_records(tmp_path: Path, rounds: int, seed: int) -> None:
     assert len(promised) > rounds
 
 
+@pytest.mark.slow
 def test_a_killed_ingest_leaves_whole_snapshots(tmp_path: Path) -> None:
     crash_ingests(tmp_path, rounds=6, seed=1)
 
@@ -141,6 +142,7 @@ def test_fifty_killed_ingests_leave_whole_snapshots(tmp_path: Path) -> None:
     crash_ingests(tmp_path, rounds=50, seed=int.from_bytes(os.urandom(4), "big"))
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_no_answer(tmp_path: Path) -> None:
     crash_records(tmp_path, rounds=3, seed=1)
 

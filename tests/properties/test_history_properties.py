@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from fast_parts import FastWorkspace, InlineParser, fast_workspace, scratch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -81,6 +82,7 @@ def check_equal(grown: FastWorkspace, fresh: FastWorkspace) -> None:
     check_same_results(results(grown, QUESTIONS), results(fresh, QUESTIONS))
 
 
+@pytest.mark.slow
 @given(histories)
 @example([[("records.jsonl", record("x", "One.", None, None) + "\n" + record("x", "Two.", None, None))], []])
 @example([[("a.md", markdown("Text.", None, ["a"]))], [("a.md", None)], [("a.md", "Text.\n")]])

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fast_parts import FastWorkspace, fast_workspace, scratch, stored_revision
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -131,6 +132,7 @@ def check_found(store: Store, model: Model, number: int, principal: Principal, q
     assert (not rows) == (not found.passages)
 
 
+@pytest.mark.slow
 @given(library, steps)
 def test_everyone_sees_exactly_what_they_may(texts: list[list[str]], history: list[tuple[str, Any, Any]]) -> None:
     with scratch() as root:
@@ -150,6 +152,7 @@ def bytes_of(found: Found) -> bytes:
     return json.dumps([passages, rest], indent=1, sort_keys=True).encode()
 
 
+@pytest.mark.slow
 @given(library, steps, st.sampled_from(PRINCIPALS[1:]))
 @example([[SENTENCES[0], f"{SENTENCES[0]} {SENTENCES[0]}"]] * DOCUMENTS, [("publish", {(0, 1)}, set())], PRINCIPALS[1])
 def test_what_may_not_be_seen_changes_nothing(
