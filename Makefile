@@ -13,7 +13,7 @@ setup:            ## install what the project needs into .venv
 demo: setup       ## index real documentation found on this machine, ask, verify
 	@$(BIN)/vouch demo
 
-test: setup       ## the quick suite: under 3 minutes
+test: setup       ## the quick suite: a few minutes
 	@$(PYTEST) -m "not slow"
 
 test-long: setup  ## the long tests, which `make test` leaves out and CI runs after it
