@@ -159,9 +159,7 @@ def test_a_broken_canary_is_taken_back_while_many_ask(site: Site) -> None:
     status = site["reviewer"].get(f"/v1/experiments/{canary['id']}").json()
     failed = [one for one in answers if one["status"] == "failed"]
     assert status["outcome"]["result"] == "breach"
-    assert len(failed) <= 3 + 8
-    entry = max(event["leaf"] for event in status["events"])
-    assert all(one["ledger"]["index"] < entry + 20 for one in failed)
+    assert len(failed) <= 3 + 8  # the third ends it; what was under way in the eight clients may still fail
     assert {site.ask(f"s{n}")["status"] for n in range(20)} == {"answered"}
 
 
