@@ -1,0 +1,1 @@
+"""Workflows: declared steps with checks between them, and people where it matters."""
