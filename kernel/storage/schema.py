@@ -513,3 +513,58 @@ erased_revision = Table(
     Column("leaf", ForeignKey("ledger_leaf.number"), nullable=False),
     comment="Revisions whose text, chunks and names were erased, and the leaf of the erasure that did it.",
 )
+
+run = Table(
+    "run",
+    metadata,
+    Column("number", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("workflow", String(48), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("spec_sha256", String(64), nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("trigger", String(16), nullable=False),
+    Column("principal", String(64), nullable=False, index=True),
+    Column("parent", String(160), nullable=False, server_default=text("''"), index=True),
+    Column("dedup", String(64), unique=True),
+    Column("due_at", String(32)),
+    _when(),
+    comment="Runs of workflows. Input, whose it is and what it was pinned to are the payload of its leaf. `parent` is "
+    "the key of the step that started it, or the run that it was forked from, or empty. `dedup` is a hash: what is "
+    "started twice under one is started once.",
+)
+Index("ix_run_workflow", run.c.workflow, run.c.number)
+Index("ix_run_spec_sha256", run.c.spec_sha256, run.c.number)
+
+run_state = Table(
+    "run_state",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("queue", String(48), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("wake_at", String(32)),
+    Column("finished_at", String(32)),
+    comment="Where a run stands: who may write (`epoch`), and which turn is the next. Whether it is finished follows "
+    "from its journal.",
+)
+Index("ix_run_state_status", run_state.c.status, run_state.c.wake_at)
+
+run_event = Table(
+    "run_event",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("run_id", ForeignKey("run.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("step", String(48), nullable=False),
+    Column("item", Integer),
+    Column("attempt", Integer, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("actor", String(64), nullable=False, index=True),
+    _when(),
+    comment="The journal of runs: each step's end, each try that failed, what is waited for. Outputs are payloads of "
+    "the leaves; `data` names nobody.",
+)
+Index("ix_run_event_run_id", run_event.c.run_id, run_event.c.leaf)

@@ -280,6 +280,7 @@ def targets(step: Step) -> Iterator[str]:
     if isinstance(step.on_failure, GoTo):
         yield step.on_failure.go_to
     if step.kind == "branch":
-        yield from (route["to"] for route in step.with_.get("routes", ()) if isinstance(route, Mapping))
+        routes = step.with_.get("routes", ())
+        yield from (route["to"] for route in routes if isinstance(route, Mapping) and isinstance(route.get("to"), str))
         if isinstance(step.with_.get("otherwise"), str):
             yield step.with_["otherwise"]

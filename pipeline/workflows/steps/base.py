@@ -39,9 +39,9 @@ class Call:
     """One try at a step (or at one item of its loop). `key` is the same for every try at it.
 
     `visible` is all that its templates saw. `preview` gives, for an output that this step might have, the filled-in
-    `with` of the steps that its own `with` names under `effects`: what exactly would happen. `notes` are what earlier tries and turns noted (agents keep their decisions
-    there), `note` adds one, durably, before it returns; it raises where the run was taken over or cancelled.
-    `left` gives the seconds that are left of the step's timeout.
+    `with` of the steps that its own `with` names under `effects`: what exactly would happen. `notes` are what earlier
+    tries and turns noted (agents keep their decisions there), `note` adds one, durably, before it returns; it raises
+    where the run was taken over or cancelled. `left` gives the seconds that are left of the step's timeout.
     """
 
     run_id: str
@@ -74,10 +74,11 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step's output, JSON values, and what it used."""
+    """A step's output, JSON values, and what it used. `facts` name nobody and go into the journal openly."""
 
     output: Any
     used: Used = field(default_factory=Used)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+"""One try at a step: fill in its `with`, make sure that it may act, do it within its time, say what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from kernel.errors import InvalidInput, VouchError
+from kernel.ids import canonical_json, sha256
+from kernel.storage.runs import Superseded
+from pipeline.prompts.anatomy import faults_text
+from pipeline.workflows.spec import Step, Workflow
+from pipeline.workflows.steps.base import Call, Done, Kind, StepFailed, Waits
+
+T = TypeVar("T")
+REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A try that failed: `slug` names the sort, `message` says it to people."""
+
+    slug: str
+    message: str
+    retryable: bool = False
+    output: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a try, how long it took, and the `with` that it was done with."""
+
+    outcome: Done | Waits | Failure
+    milliseconds: float
+    given: Any = None
+
+
+def attempt(
+    kind: Kind,
+    given: Callable[[], Mapping[str, Any]],
+    call: Call,
+    waited: Waits | None = None,
+    approved: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Came:
+    """Do a step once, or look again at what it waited for. Never raises but Superseded: what fails is a Failure."""
+    begin = time.perf_counter()
+    filled: Mapping[str, Any] | None = None
+    try:
+        filled = given()
+        if approved is not None:
+            approved(filled)
+        args = read_with(kind, filled)
+        act = (lambda: kind.run(args, call)) if waited is None else (lambda: kind.resume(args, call, waited))
+        outcome: Done | Waits | Failure = within(call.step.timeout, act)
+    except Superseded:
+        raise
+    except StepFailed as error:
+        outcome = Failure(error.slug, str(error), error.retryable, error.output)
+    except VouchError as error:
+        outcome = Failure(error.slug, str(error), error.retryable)
+    except Exception as error:  # noqa: BLE001 - the edge of a worker: a fault of a kind must not wedge the run
+        outcome = Failure("internal", f"{type(error).__name__}: {error}")
+    return Came(outcome, round((time.perf_counter() - begin) * 1000, 3), filled)
+
+
+def read_with(kind: Kind, filled: Mapping[str, Any]) -> Any:
+    """A filled-in `with` as its kind reads it. Raises InvalidInput that names what is wrong."""
+    try:
+        return kind.With.model_validate(filled)
+    except ValidationError as error:
+        raise InvalidInput(f"with: {faults_text(error)}") from error
+
+
+def within(seconds: float, act: Callable[[], T]) -> T:
+    """The result of `act`, done in a thread of its own. Raises StepFailed where it takes longer: what it still comes to
+    is dropped.
+    """
+    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+    def done() -> None:
+        try:
+            results.put((act(), None))
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            results.put((None, error))
+
+    Thread(target=done, daemon=True, name="step").start()
+    try:
+        result, error = results.get(timeout=seconds)
+    except Empty:
+        raise StepFailed(f"it took longer than {seconds:g} s", slug="timeout", retryable=True) from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
+
+
+def payload_hash(filled: Mapping[str, Any]) -> str:
+    """What an approval of an effect is bound to: SHA-256 of the canonical JSON (RFC 8785) of its filled-in `with`."""
+    return sha256(canonical_json(filled))
+
+
+def approval_of(
+    spec: Workflow, step: Step, output_of: Callable[[str], Any]
+) -> Callable[[Mapping[str, Any]], None] | None:
+    """What makes sure that an effect is exactly the one that a person approved. None where no review names the step
+    and the workflow's stakes are low.
+    """
+    reviews = [one.id for one in spec.order if one.kind == REVIEW and step.id in one.with_.get("effects", ())]
+    if not reviews and spec.stakes == "low":
+        return None
+
+    def approved(filled: Mapping[str, Any]) -> None:
+        digest = payload_hash(filled)
+        for name in reviews:
+            said = output_of(name)
+            if isinstance(said, Mapping) and said.get("effects", {}).get(step.id) == digest:
+                return
+        if not reviews:
+            raise StepFailed(
+                f"it acts on the outside, the stakes are {spec.stakes}, and no review names it under `effects`",
+                slug="not-approved",
+            )
+        raise StepFailed(f"what it would do is not what was approved in {', '.join(reviews)}", slug="not-approved")
+
+    return approved
+
+
+def timed(call: Call, seconds: float) -> Call:
+    """The same call with its clock started."""
+    end = time.monotonic() + seconds
+    return replace(call, left=lambda: max(0.0, end - time.monotonic()))
