@@ -42,6 +42,7 @@ from kernel.storage.prompts import Prompts
 from kernel.storage.releases import ReleaseStore
 from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.reviews import Reviews
+from kernel.storage.runs import Runs
 from kernel.storage.snapshots import Snapshots
 from kernel.storage.stale import Stale
 from kernel.storage.trials import Trials
@@ -380,6 +381,10 @@ class Workspace:
             retries=min(1, settings.openai_retries),
         )
         return ModelChecker(generator)
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.database)
 
     @cached_property
     def policies(self) -> PolicyBook:

@@ -14,7 +14,9 @@ from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Column, Connection, Engine, Row, Table, and_, create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from tamper_prompts import fill_prompts
+from workflow_parts import Bench
 
+from kernel.ids import sha256
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage import schema
 from kernel.storage.access import Withdrawals
@@ -22,6 +24,7 @@ from kernel.storage.erasure import ErasureRequest
 from kernel.storage.impact import Of, Scope
 from kernel.storage.policies import Policies
 from kernel.storage.reviews import Reviews
+from kernel.storage.runs import NewEvent
 
 ASKER = Principal("key_asker", Role.APP)
 FAR = 1_000_003
@@ -34,6 +37,11 @@ NOT_RECORDS = {
 """Tables that record nothing, and why."""
 NOT_SAID = {
     ("relation", "id"): "a row number that nothing refers to",
+    ("run_state", "epoch"): "who may write next; what was written is in the journal",
+    ("run_state", "turn"): "which turn is the next; what was done in turns is in the journal",
+    ("run_state", "queue"): "where a run waits for a worker",
+    ("run_state", "priority"): "what is done first",
+    ("run_state", "wake_at"): "when to look again; what is waited for is in the journal",
 }
 """Columns that say nothing, and why."""
 
@@ -69,7 +77,7 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    for more in (fill_policies, fill_reviews, fill_feedback, fill_prompts, erase_some):
+    for more in (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_runs, erase_some):
         more(made)
 
 
@@ -100,6 +108,20 @@ def fill_reviews(made: FastWorkspace) -> None:
     reviews.step(ids[2], "edited", "key_one", {"edited": {"answer": "Other."}, "reason": "clearer"})
     reviews.step(ids[3], "rejected", "key_one", {"reason": "wrong"})
     reviews.step(ids[4], "assigned", "key_boss", {}, assignee="key_two")
+
+
+def fill_runs(made: FastWorkspace) -> None:
+    """Runs of workflows that ended well and badly, one that was resumed, and one that waits."""
+    bench = Bench(made.database)
+    step = {"id": "a", "kind": "echo", "with": {"value": "said", "fail": "{{ input.fail }}"}}
+    later = {"id": "b", "kind": "echo", "needs": ["a"], "with": {"value": "{{ steps.a.output }}", "wait": "nobody"}}
+    quick = {"retry": {"attempts": 1}}
+    for steps in ([step | quick], [step | quick, later]):
+        for fail in (0, 9):
+            bench.drain(bench.start({"steps": steps}, {"fail": fail}, dedup=sha256(f"{len(steps)}{fail}")).id)
+    failed = made.runs.items(limit=9, status=["failed"])[0]
+    made.runs.reopen(failed.id, NewEvent("resumed"), "key_boss")
+    bench.drain(failed.id)
 
 
 def fill_feedback(made: FastWorkspace) -> None:
@@ -255,6 +277,9 @@ _CALLED: dict[str, dict[str, str]] = {
     "answer": {"id": "answer"},
     "prompt_event": {"leaf": "ledger entry", "name": "prompt"},
     "prompt_run": {"id": "run"},
+    "run": {"id": "run"},
+    "run_state": {"run_id": "run"},
+    "run_event": {"leaf": "ledger entry", "run_id": "run"},
     "release": {"number": "release"},
     "release_move": {"leaf": "ledger entry"},
     "policy_version": {"number": "policy", "sha256": "policy"},

@@ -37,6 +37,7 @@ from kernel.storage.erasure_rows import (
     remove_sources,
     review_entries,
     rows_of,
+    run_entries,
     scrub_jobs,
 )
 from kernel.storage.holds import held_answers, held_documents, held_principals
@@ -58,6 +59,8 @@ from kernel.storage.schema import (
     prompt_version,
     review_event,
     revision,
+    run,
+    run_event,
     setting,
     source,
     withdrawal,
@@ -65,6 +68,8 @@ from kernel.storage.schema import (
 from kernel.storage.stale import WITHDRAWN, stale_facts
 
 CERTIFIED = "erasure.certified"
+OF_RUNS = "run."
+"""What the kinds of entries begin with that are about runs of workflows."""
 KEPT = ("policy.", "hold.", "prompt.saved", "prompt.first_used", "release.", "ledger.", "backup.", "source.")
 """Kinds of entries whose payloads stay although they may name a person: the certificate counts them."""
 SHORTEST_NAME = 4
@@ -326,14 +331,16 @@ def _targets(connection: Connection, request: ErasureRequest) -> Plan:
         asked = connection.execute(select(answer.c.number).where(answer.c.principal == person)).scalars().all()
         known = connection.execute(select(api_key.c.id).where(api_key.c.id == person)).first()
         known = known or connection.execute(select(prompt_run.c.id).where(prompt_run.c.principal == person)).first()
+        known = known or connection.execute(select(run.c.id).where(run.c.principal == person)).first()
         if not asked and known is None:
             raise NotFound(f"no key {person}, and no answer was given to anyone of that id")
         plan.answers += asked
         plan.asked += len(asked)
     for answer_id in sorted(set(request.answers)):
-        run = connection.execute(select(prompt_run.c.number).where(prompt_run.c.id == answer_id)).scalar()
-        if run is not None:
-            plan.runs.append(run)
+        ran = connection.execute(select(prompt_run.c.number).where(prompt_run.c.id == answer_id)).scalar()
+        ran = ran or connection.execute(select(run.c.number).where(run.c.id == answer_id)).scalar()
+        if ran is not None:
+            plan.runs.append(ran)
             continue
         number = connection.execute(select(answer.c.number).where(answer.c.id == answer_id)).scalar()
         if number is None:
@@ -401,6 +408,8 @@ def _scan(connection: Connection, plan: Plan) -> None:
                 plan.kept[kind] = plan.kept.get(kind, 0) + 1
         else:
             traced = any(person in payload for person in people) or bool(names and names.search(payload))
+            if not traced and kind.startswith(OF_RUNS) and plan.wanted:
+                traced = not set(_ID.findall(payload)).isdisjoint(plan.wanted)
         if traced and kind.startswith(KEPT):
             plan.kept[kind] = plan.kept.get(kind, 0) + 1
         elif traced:
@@ -460,6 +469,8 @@ def _collect(connection: Connection, plan: Plan) -> None:
         entries |= set(rows_of(connection, review_event.c.leaf, review_event.c.actor, [person]))
         entries |= set(rows_of(connection, prompt_event.c.leaf, prompt_event.c.actor, [person]))
         entries |= set(rows_of(connection, prompt_run.c.number, prompt_run.c.principal, [person]))
+        entries |= set(rows_of(connection, run_event.c.leaf, run_event.c.actor, [person]))
+    entries |= run_entries(connection, entries, plan.principals)
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)
@@ -479,10 +490,11 @@ def _refuse_held(connection: Connection, plan: Plan) -> None:
             raise Conflict(f"the legal hold {people.get(person) or people['']} forbids erasing what is of {person}")
     for some in parts(plan.entries) if people else ():
         ran = select(prompt_run.c.id, prompt_run.c.principal).where(prompt_run.c.number.in_(some))
-        for run, person in connection.execute(ran):
+        started = select(run.c.id, run.c.principal).where(run.c.number.in_(some))
+        for name, person in [*connection.execute(ran), *connection.execute(started)]:
             if person in people or "" in people:
                 raise Conflict(
-                    f"the legal hold {people.get(person) or people['']} forbids erasing the run {run}, which this "
+                    f"the legal hold {people.get(person) or people['']} forbids erasing the run {name}, which this "
                     "would empty; release the hold first"
                 )
     for number in plan.answers:

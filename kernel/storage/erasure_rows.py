@@ -32,6 +32,8 @@ from kernel.storage.schema import (
     revision,
     revision_group,
     revision_text,
+    run,
+    run_event,
     setting,
     snapshot,
     source,
@@ -256,15 +258,32 @@ def forget_prompt_users(connection: Connection, entries: Collection[int], people
     """Take out who did what with prompts where the entry that says so is emptied, and what these people marked for
     themselves; how many rows of each table.
     """
-    counts = {"prompt_event": 0, "prompt_run": 0}
+    counts = {"prompt_event": 0, "prompt_run": 0, "run": 0, "run_event": 0}
     for some in parts(sorted(entries)):
         event = (prompt_event.c.leaf.in_(some)) & (prompt_event.c.actor != "")
-        run = (prompt_run.c.number.in_(some)) & (prompt_run.c.principal != "")
+        used = (prompt_run.c.number.in_(some)) & (prompt_run.c.principal != "")
         done = connection.execute(update(prompt_event).where(event).values(actor=""))
         counts["prompt_event"] += int(done.rowcount)
-        done = connection.execute(update(prompt_run).where(run).values(principal=""))
+        done = connection.execute(update(prompt_run).where(used).values(principal=""))
         counts["prompt_run"] += int(done.rowcount)
+        started = (run.c.number.in_(some)) & (run.c.principal != "")
+        done = connection.execute(update(run).where(started).values(principal=""))
+        counts["run"] += int(done.rowcount)
+        told = (run_event.c.leaf.in_(some)) & (run_event.c.actor != "")
+        done = connection.execute(update(run_event).where(told).values(actor=""))
+        counts["run_event"] += int(done.rowcount)
     return counts | {"prompt_favourite": remove(connection, prompt_favourite, prompt_favourite.c.principal, people)}
+
+
+def run_entries(connection: Connection, entries: Collection[int], people: Collection[str]) -> set[int]:
+    """Entries of runs of workflows: all of those that people started, and of a run of which an entry is emptied all, as
+    what later steps put out may follow from it.
+    """
+    ids = set(rows_of(connection, run_event.c.run_id, run_event.c.leaf, entries))
+    ids |= set(rows_of(connection, run.c.id, run.c.number, entries))
+    ids |= set(rows_of(connection, run.c.id, run.c.principal, people))
+    events = rows_of(connection, run_event.c.leaf, run_event.c.run_id, ids)
+    return {*events, *rows_of(connection, run.c.number, run.c.id, ids)}
 
 
 def review_entries(connection: Connection, answers: Collection[int]) -> set[int]:

@@ -23,6 +23,7 @@ from kernel.storage.prompt_checks import prompt_faults
 from kernel.storage.release_checks import release_faults
 from kernel.storage.review_checks import policy_faults, review_faults
 from kernel.storage.rows import parts, revision_digests
+from kernel.storage.run_checks import run_faults
 from kernel.storage.schema import (
     answer,
     answer_evidence,
@@ -73,6 +74,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from prompt_faults(connection, ledger, by_kind, gone)
         yield from feedback_faults(connection, ledger, by_kind, gone)
         yield from release_faults(connection, ledger, by_kind, gone)
+        yield from run_faults(connection, ledger, by_kind, gone)
         yield from policy_faults(connection, ledger, by_kind, gone)
         yield from review_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)

@@ -26,10 +26,10 @@ QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 OPEN = (QUEUED, RUNNING, WAITING)
 ENDS = (DONE, FAILED, CANCELLED)
-STARTED, FINISHED, RESUMED = "started", "finished", "resumed"
+STARTED, FINISHED, RESUMED, REFUSED = "started", "finished", "resumed", "refused"
 SYSTEM = "vouch"
 """Who acts where no person does."""
-_FACTS = ("workflow", "version", "spec_sha256", "mode", "trigger", "parent", "due_at")
+_FACTS = ("workflow", "version", "spec_sha256", "mode", "trigger", "parent", "dedup", "due_at")
 
 
 class Superseded(Conflict):
@@ -131,9 +131,10 @@ class Runs:
 
     def _insert(self, connection: Connection, wanted: NewRun) -> str:
         moment = now()
-        row = {"id": random_id("wfr"), "principal": wanted.principal, "dedup": wanted.dedup, "created_at": moment}
+        row = {"id": random_id("wfr"), "principal": wanted.principal, "created_at": moment}
         row |= {name: getattr(wanted, name) for name in _FACTS}
-        payload = dumps({"by": wanted.actor or wanted.principal} | dict(wanted.said))
+        said = dict(wanted.said) | {"principal": {**wanted.said.get("principal", {}), "id": wanted.principal}}
+        payload = dumps({"by": wanted.actor or wanted.principal} | said)
         leaf = append(self._database, connection, f"run.{STARTED}", str(row["id"]), run_facts(row), payload, moment)
         connection.execute(run.insert(), row | {"number": leaf.number})
         standing = {"run_id": row["id"], "status": QUEUED, "epoch": 0, "turn": 0}
@@ -287,7 +288,7 @@ class Runs:
         """Record that an input was refused: the entry names the workflow, its payload what was wrong."""
         with self._database.write() as connection:
             facts = {"workflow": workflow, "spec_sha256": spec_sha256, "trigger": trigger}
-            append(self._database, connection, "run.refused", workflow, facts, dumps({"by": actor} | dict(said)))
+            append(self._database, connection, f"run.{REFUSED}", workflow, facts, dumps({"by": actor} | dict(said)))
 
 
 def wake(connection: Connection, run_id: str) -> Run | None:

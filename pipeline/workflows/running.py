@@ -74,6 +74,10 @@ class Runner:
         taken = self._parts.runs.take(run_id, turn)
         if taken is None:
             return
+        if taken.erased:
+            ending = {"status": FAILED, "seconds": 0.0, "used": {}, "slug": "erased"}
+            self._parts.runs.finish(run_id, taken.epoch, NewEvent(FINISHED, data=ending))
+            return
         try:
             _Turn(self._parts, taken).go()
         except Superseded:

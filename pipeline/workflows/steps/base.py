@@ -22,7 +22,7 @@ ANYTHING: Mapping[str, Any] = {}
 class Pins:
     """What a run was started with, and goes on with: hashes and numbers of everything that it may depend on.
 
-    `prompts` is `name -> [version, hash]` for every reference of the spec, `workflows` the same for sub-workflows.
+    `prompts` is `reference -> [version, hash]` for every reference of the spec, `workflows` the same for sub-workflows.
     """
 
     spec: str
@@ -118,6 +118,14 @@ class Kind(Protocol):
         """The JSON Schema of what a step of this kind puts out, as far as the spec tells."""
         ...
 
+    def prompts(self, step: Step) -> Sequence[str]:
+        """References of the prompts that a step uses: they are pinned when the run starts."""
+        ...
+
+    def workflows(self, step: Step) -> Sequence[str]:
+        """References of the workflows that a step starts, pinned likewise."""
+        ...
+
     def run(self, given: Any, call: Call) -> Done | Waits:
         """Do it. `given` is a `With`. Raises StepFailed, or any VouchError (which says whether trying again helps)."""
         ...
@@ -137,6 +145,15 @@ class Plain:
     def output(self, _step: Step) -> Mapping[str, Any]:
         """Nothing is known of the output."""
         return ANYTHING
+
+    def prompts(self, step: Step) -> Sequence[str]:
+        """The prompt that its `with` names."""
+        named = step.with_.get("prompt")
+        return (named,) if isinstance(named, str) else ()
+
+    def workflows(self, _step: Step) -> Sequence[str]:
+        """It starts none."""
+        return ()
 
     def resume(self, _given: Any, call: Call, _waited: Waits) -> Done | Waits:
         """It never waits."""
