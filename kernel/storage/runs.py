@@ -272,6 +272,16 @@ class Runs:
             _append(self._database, connection, run_id, [event], actor)
             return wake(connection, run_id)
 
+    def breach(self, run_id: str, event: NewEvent, actor: str) -> None:
+        """Write, once, of an open run that its deadline has passed. Raises NotFound, Conflict where it is finished."""
+        with self._database.write() as connection:
+            found = _one(connection, run_id)
+            told = select(run_event.c.leaf).where(run_event.c.run_id == run_id, run_event.c.kind == event.kind)
+            if found.status in ENDS:
+                raise Conflict(f"run {run_id} is {found.status} already")
+            if connection.execute(told).first() is None:
+                _append(self._database, connection, run_id, [event], actor)
+
     def reopen(self, run_id: str, event: NewEvent, actor: str) -> Run:
         """Go on with a run that failed or was cancelled. Raises NotFound, and Conflict where it is open or done."""
         with self._database.write() as connection:
