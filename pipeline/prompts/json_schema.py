@@ -146,17 +146,34 @@ def schema_faults(value: Any, schema: Mapping[str, Any], *, quote: bool = True) 
     Without `quote` it is said by what the schema asks, so that nothing of the value is shown.
     """
     try:
-        found = _errors(value, schema)
-    except (RecursionError, _TooDeep):
-        return ["it is nested too deeply for its schema, or that leads back to itself without end"]
-    except Unresolvable as error:
-        return [f"its schema refers to what is not in it: {error.ref}"]
-    except OverflowError:
-        return ["it holds a number that is too large to be checked"]
-    except _TooMuch:
-        return ["it takes too much work to be checked against its schema"]
-    found.sort(key=lambda error: [str(part) for part in error.absolute_path])
+        found = _sorted_errors(value, schema)
+    except ValueError as error:
+        return [str(error)]
     return [_words(error, error.message if quote else _asked(error)) for error in found[:SHOWN_FAULTS]]
+
+
+def schema_errors(value: Any, schema: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str, str]]:
+    """All that is wrong with a value: the way to the member, the keyword that it does not keep to, and words."""
+    try:
+        found = _sorted_errors(value, schema)
+    except ValueError as error:
+        return [((), "", str(error))]
+    return [(tuple(one.absolute_path), str(one.validator), _shortened(one.message)) for one in found]
+
+
+def _sorted_errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
+    """The errors by where they lie. Raises ValueError where a value cannot be checked."""
+    try:
+        found = _errors(value, schema)
+    except (RecursionError, _TooDeep) as error:
+        raise ValueError("it is nested too deeply for its schema, or that leads back to itself without end") from error
+    except Unresolvable as error:
+        raise ValueError(f"its schema refers to what is not in it: {error.ref}") from error
+    except OverflowError as error:
+        raise ValueError("it holds a number that is too large to be checked") from error
+    except _TooMuch as error:
+        raise ValueError("it takes too much work to be checked against its schema") from error
+    return sorted(found, key=lambda error: [str(part) for part in error.absolute_path])
 
 
 def _errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
@@ -176,8 +193,12 @@ def _asked(error: ValidationError) -> str:
 
 def _words(error: ValidationError, message: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-    message = message if len(message) <= 200 else f"{message[:200]}…"
+    message = _shortened(message)
     return f"{place.lstrip('.')}: {message}" if place else message
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= 200 else f"{message[:200]}…"
 
 
 def _members(value: Any, name: str, depth: int) -> Iterator[Any]:

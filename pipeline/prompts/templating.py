@@ -2,97 +2,42 @@
 
 Allowed: `{{ name }}`, members (`order.id`, `order["id"]`), `{% if %}`, `{% for x in list %}` (with `loop.index`),
 comparisons, `and`/`or`/`not`, `in`, and the filters of FILTERS. Not allowed: calls, arithmetic, assignments, macros,
-includes: so a template costs no more than its text and its inputs are long, and cannot reach anything else. Values are
-put in once: nothing in a value is ever read as template.
+includes: so a template costs no more than its text and its inputs are long, and cannot reach anything else.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, nodes
+from jinja2 import Template, nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError, UndefinedError
-from jinja2.runtime import LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from kernel.errors import InvalidInput
+from pipeline.language import Dialect, Sandbox, check_tree, count_turns, gathered, jinja_filters, json_text
 
-FILTERS = ("capitalize", "default", "first", "join", "last", "length", "lower", "title", "tojson", "trim", "upper")
-LONGEST = 2_000_000
-"""Characters that one section may render to."""
-MOST_PIECES = 2_000_000
-"""Pieces that one section may be put together from; each turn of a loop is one, even where it shows nothing."""
-LOOPS = 2
-"""Loops may be nested so deep."""
-OF_A_LOOP = ("index", "first", "last", "length")
-"""What a loop tells of itself, as `loop.index`."""
 KEPT = 512
-_ALLOWED = (
-    nodes.Template,
-    nodes.Output,
-    nodes.TemplateData,
-    nodes.Name,
-    nodes.Const,
-    nodes.Getattr,
-    nodes.Getitem,
-    nodes.If,
-    nodes.For,
-    nodes.Filter,
-    nodes.Compare,
-    nodes.Operand,
-    nodes.And,
-    nodes.Or,
-    nodes.Not,
-    nodes.List,
-    nodes.Tuple,
-    nodes.CondExpr,
-    nodes.Test,
-    nodes.Keyword,
-)
-_OWN_NAMES = ("self", "super", "caller", "varargs", "kwargs")
-_TESTS = ("defined", "none", "string", "number", "boolean", "mapping", "sequence", "true", "false")
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Keeps templates from everything but the values that they are given: no attribute of an object is one."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """A member of a mapping, by name; or what a loop tells of itself."""
-        if isinstance(obj, LoopContext) and attribute in OF_A_LOOP:
-            return getattr(obj, attribute)
-        return (
-            obj[attribute] if isinstance(obj, Mapping) and attribute in obj else self.undefined(obj=obj, name=attribute)
-        )
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        """A member of a mapping or a list."""
-        try:
-            return obj[argument]
-        except (LookupError, TypeError):
-            return self.undefined(obj=obj, name=argument)
-
-
-def _environment() -> _Environment:
-    made = _Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=_shown)
-    made.filters = {name: made.filters[name] for name in FILTERS} | {"tojson": _json}
-    made.tests = {name: made.tests[name] for name in _TESTS}
-    made.globals = {}
-    return made
 
 
 def _shown(value: Any) -> Any:
     """A list or an object is shown as JSON, so that a prompt reads the same everywhere."""
-    return _json(value) if isinstance(value, (dict, list, tuple)) or value is None else value
+    return json_text(value) if isinstance(value, (dict, list, tuple)) or value is None else value
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+def _check(node: nodes.Node) -> None:
+    """What a template of a prompt may not do besides: join by anything but a constant, list anything but constants."""
+    if isinstance(node, nodes.Filter) and node.name == "join":
+        given = [*node.args, *(one.value for one in node.kwargs)]
+        if not all(isinstance(one, nodes.Const) for one in given):
+            raise TemplateSyntaxError("what `join` puts between items is a constant", node.lineno)
+    read = isinstance(node, nodes.List) or (isinstance(node, nodes.Tuple) and node.ctx == "load")
+    if read and not all(isinstance(one, nodes.Const) for one in node.iter_child_nodes()):
+        raise TemplateSyntaxError("a list in a template holds constants", node.lineno)
 
 
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = Sandbox(jinja_filters(), shown=_shown)
+_DIALECT = Dialect(check=_check)
 
 
 def variables_of(template: str) -> frozenset[str]:
@@ -103,30 +48,21 @@ def variables_of(template: str) -> frozenset[str]:
 def render_template(template: str, values: Mapping[str, Any]) -> str:
     """The text of a template. Raises InvalidInput for a variable that is not given, or a text that grows too long."""
     compiled, _ = _compiled(template)
-    written, length = [], 0
     try:
-        for count, piece in enumerate(compiled.generate(**values)):
-            length += len(piece)
-            if length > LONGEST:
-                raise InvalidInput(f"the prompt renders to more than {LONGEST:,} characters")
-            if count > MOST_PIECES:
-                raise InvalidInput(f"the loops of the prompt take more than {MOST_PIECES:,} steps")
-            written.append(piece)
+        return gathered(compiled.generate(**values), "the prompt")
     except UndefinedError as error:
         raise InvalidInput(f"the prompt template uses an unknown variable: {error.message}") from error
     except (SecurityError, TemplateError, TypeError, ValueError) as error:
         raise InvalidInput(f"the prompt template cannot be rendered: {error}") from error
-    return "".join(written)
 
 
 @lru_cache(maxsize=KEPT)
 def _compiled(template: str) -> tuple[Template, frozenset[str]]:
     try:
         tree = _ENVIRONMENT.parse(template)
-        _check(tree, 0)
+        check_tree(tree, _DIALECT)
         needed = frozenset(_free(tree, frozenset()))
-        for loop in tree.find_all(nodes.For):
-            loop.body.insert(0, nodes.Output([nodes.TemplateData("")], lineno=loop.lineno))
+        count_turns(tree)
         return _ENVIRONMENT.from_string(tree), needed
     except TemplateSyntaxError as error:
         raise InvalidInput(f"the prompt template, line {error.lineno} of the section: {error.message}") from error
@@ -134,36 +70,6 @@ def _compiled(template: str) -> tuple[Template, frozenset[str]]:
         raise InvalidInput("the prompt template is nested too deeply") from error
     except ValueError as error:
         raise InvalidInput(f"the prompt template: {error}") from error
-
-
-def _check(node: nodes.Node, loops: int) -> None:
-    if not isinstance(node, _ALLOWED):
-        raise TemplateSyntaxError(f"{type(node).__name__.lower()} is not part of the template language", node.lineno)
-    if isinstance(node, nodes.Name) and node.name in _OWN_NAMES:
-        raise TemplateSyntaxError(f"{node.name!r} is not a variable", node.lineno)
-    if isinstance(node, nodes.Filter):
-        _check_filter(node)
-    read = isinstance(node, nodes.List) or (isinstance(node, nodes.Tuple) and node.ctx == "load")
-    if read and not all(isinstance(one, nodes.Const) for one in node.iter_child_nodes()):
-        raise TemplateSyntaxError("a list in a template holds constants", node.lineno)
-    if isinstance(node, nodes.Test) and node.name not in _TESTS:
-        raise TemplateSyntaxError(f"no test {node.name!r}; there are: {', '.join(_TESTS)}", node.lineno)
-    if isinstance(node, nodes.For):
-        loops += 1
-        if loops > LOOPS or node.recursive or node.test is not None:
-            raise TemplateSyntaxError(f"loops are plain, and nested at most {LOOPS} deep", node.lineno)
-        if not isinstance(node.iter, (nodes.Name, nodes.Getattr, nodes.Getitem)):
-            raise TemplateSyntaxError("a loop runs over a variable", node.lineno)
-    for child in node.iter_child_nodes():
-        _check(child, loops)
-
-
-def _check_filter(node: nodes.Filter) -> None:
-    if node.name not in FILTERS:
-        raise TemplateSyntaxError(f"no filter {node.name!r}; there are: {', '.join(FILTERS)}", node.lineno)
-    given = [*node.args, *(one.value for one in node.kwargs)]
-    if node.name == "join" and not all(isinstance(one, nodes.Const) for one in given):
-        raise TemplateSyntaxError("what `join` puts between items is a constant", node.lineno)
 
 
 def _free(node: nodes.Node, bound: frozenset[str]) -> Iterator[str]:

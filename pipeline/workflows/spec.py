@@ -7,52 +7,30 @@ Strings of `with`, `show` and `output` are templates (`{{ steps.find.output.resu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from pipeline.prompts.json_schema import check_schema
+from pipeline.workflows.fields import Day as Day
+from pipeline.workflows.fields import Duration as Duration
+from pipeline.workflows.fields import Expression as Expression
+from pipeline.workflows.fields import Group as Group
+from pipeline.workflows.fields import Id as Id
+from pipeline.workflows.fields import Name as Name
+from pipeline.workflows.fields import Schema as Schema
+from pipeline.workflows.fields import Stakes as Stakes
+from pipeline.workflows.fields import Strict as Strict
+from pipeline.workflows.fields import Words as Words
+from pipeline.workflows.fields import seconds_of as seconds_of
+from pipeline.workflows.forms import Autonomy, Form
+from pipeline.workflows.lines import Lines
 
 MOST_STEPS = 100
 MOST_ITEMS = 1000
 MOST_TURNS = 10
 """Attempts that a step may have."""
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class Strict(BaseModel):
-    """No unknown members, no value of another type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-def seconds_of(value: Any) -> float:
-    """Seconds of a duration: `500ms`, `30s`, `5m`, `2h`, `1d`. Raises ValueError."""
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("a duration is a number and a unit: 500ms, 30s, 5m, 2h, 1d")
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def _schema(value: Any) -> Any:
-    if isinstance(value, dict):
-        check_schema(value)
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(seconds_of), Field(gt=0, le=366 * 86400)]
-Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,46}$")]
-Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Words = Annotated[str, Field(min_length=1, max_length=500)]
-Expression = Annotated[str, Field(min_length=1, max_length=2000)]
-Group = Annotated[str, Field(min_length=1, max_length=80)]
-Stakes = Literal["low", "medium", "high"]
 
 
 class GoTo(Strict):
@@ -226,16 +204,16 @@ class Workflow(Strict):
         default_factory=list
     )
     stakes: Stakes = "medium"
-    review_by: date | None = None
+    review_by: Day | None = None
     deadline: Duration | None = None
     """How long a run may take, people included; it is told, not stopped, when it takes longer."""
     run_as: RunAs = Field(default_factory=RunAs)
     queue: Queue = Field(default_factory=Queue)
     pilot_runs: Annotated[int, Field(ge=1, le=100)] = 3
     """Unattended green runs that a version needs before it may go live."""
-    form: dict[str, Any] | None = None
+    form: Form | None = None
     """The answers of the form that recommends workflow, agent or hybrid."""
-    autonomy: dict[str, Any] | None = None
+    autonomy: Autonomy | None = None
     """The checklist that must be green before a version with an agent goes live."""
     risks: Annotated[list[Risk], Field(max_length=40)] = Field(default_factory=list)
     worth: Worth | None = None
@@ -245,6 +223,12 @@ class Workflow(Strict):
     steps: Annotated[list[Step], Field(min_length=1, max_length=MOST_STEPS)]
     output: dict[str, Any] = Field(default_factory=dict)
     """What the run gives, with templates over all steps."""
+    _lines: Lines = PrivateAttr(default_factory=Lines)
+
+    @property
+    def lines(self) -> Lines:
+        """Where its file says what; empty for one that was not read from a text."""
+        return self._lines
 
     @cached_property
     def by_id(self) -> Mapping[str, Step]:
@@ -280,7 +264,6 @@ def targets(step: Step) -> Iterator[str]:
     if isinstance(step.on_failure, GoTo):
         yield step.on_failure.go_to
     if step.kind == "branch":
-        routes = step.with_.get("routes", ())
-        yield from (route["to"] for route in routes if isinstance(route, Mapping) and isinstance(route.get("to"), str))
-        if isinstance(step.with_.get("otherwise"), str):
-            yield step.with_["otherwise"]
+        routes = step.with_.get("routes")
+        named = [route.get("to") for route in routes if isinstance(route, Mapping)] if isinstance(routes, list) else []
+        yield from (one for one in (*named, step.with_.get("otherwise")) if isinstance(one, str))
