@@ -123,13 +123,12 @@ def _step(step: Step, state: RunState) -> Json:
     one = state.of(step.id)
     items = state.items.get(step.id, {})
     waits = one.waits or next((item.waits for item in items.values() if item.waits), None)
-    shown = {"id": step.id, "kind": step.kind, "title": step.label, "needs": list(step.needs)}
+    shown: Json = {"id": step.id, "kind": step.kind, "title": step.label, "needs": list(step.needs)}
     shown |= _standing(one)
     if items:
         done = sum(1 for item in items.values() if item.status == DONE)
-        shown |= {
-            "items": {"done": done, "of": one.data.get("items"), "states": [_standing(i) for i in items.values()]}
-        }
+        states = [_standing(item) for item in items.values()]
+        shown["items"] = {"done": done, "of": one.data.get("items"), "states": states}
     if waits is not None:
         shown["waits"] = {name: waits.get(name) for name in ("for", "ref", "until", "about")}
     return shown

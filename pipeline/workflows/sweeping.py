@@ -1,4 +1,4 @@
-"""What must happen though nobody asks: runs that the engine lost, deadlines, what people were to decide by now, triggers.
+"""What must happen though nobody asks: runs that the engine lost, deadlines, reviews, triggers.
 
 Every part is idempotent, so that any worker may do it at any time, several at once too.
 """
