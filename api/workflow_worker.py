@@ -1,0 +1,44 @@
+"""A worker of a workspace: it makes turns of runs, fires what is due, and takes over from workers that died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from pipeline.workflows.presence import Presence
+from pipeline.workflows.watchdog import Pace, Watchdog
+
+from api.assembly import Workspace
+from kernel.errors import Conflict
+
+
+class WorkflowWorker:
+    """This process as a worker, from `start` to `stop`. With `alone` it makes turns and nothing else: no timetables."""
+
+    def __init__(self, workspace: Workspace, threads: int, pace: Pace | None = None) -> None:
+        self._workspace = workspace
+        self._threads = threads
+        self._pace = pace
+        self._stop: list[Callable[[], None]] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether turns are being taken."""
+        return bool(self._stop)
+
+    def start(self) -> None:
+        """Begin: what a worker that died on this machine left is taken up within a second."""
+        workspace = self._workspace
+        presence = Presence(workspace.settings.workspace_folder / "workers")
+        engine = workspace.engine_as(presence.id, self._threads)
+        watchdog = Watchdog(engine, workspace.engine_database, presence, workspace.sweeper, self._pace)
+        engine.launch(workspace.runner.advance, workspace.fired, workspace.queues)
+        watchdog.start()
+        self._stop = [watchdog.close, engine.close, presence.close]
+
+    def stop(self) -> None:
+        """Take no more turns; those under way end or are left to others."""
+        for stop in self._stop:
+            with suppress(Conflict):
+                stop()
+        self._stop = []

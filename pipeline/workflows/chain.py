@@ -1,0 +1,56 @@
+"""One id opens the whole chain: a run, its spec, prompts, answers, documents, people, deliveries and other runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kernel.errors import NotFound
+from kernel.storage.runs import Run, Runs
+from pipeline.workflows.run_views import Json, refs_of, run_json
+
+DEEPEST = 8
+Opened = Callable[[str], Mapping[str, Any]]
+"""What is shown of one thing by its id. Raises NotFound."""
+
+
+class Chains:
+    """Follows what a run made. `openers` show one thing of each sort (answers, prompt runs, tasks) by its id."""
+
+    def __init__(self, runs: Runs, openers: Mapping[str, Opened]) -> None:
+        self._runs = runs
+        self._openers = openers
+
+    def of(self, run: Run, depth: int = 0) -> Json:
+        """A run and all that it made, and what its steps started, and who started it."""
+        refs = refs_of(self._runs.events(run.id))
+        made = {sort: [self._open(sort, one) for one in ids] for sort, ids in refs.items() if sort != "runs"}
+        children = self._runs.children(run.id) if depth < DEEPEST else []
+        pins = run.said.get("pins", {})
+        return {
+            "run": run_json(run),
+            "spec": {"workflow": run.workflow, "version": run.version, "sha256": run.spec_sha256},
+            "pins": {name: pins.get(name) for name in ("policy", "snapshot", "model", "prompts", "workflows")},
+            "made": made,
+            "runs": [self.of(one, depth + 1) for one in children],
+            "ledger": {"index": run.number},
+        }
+
+    def _open(self, sort: str, one: str) -> Json:
+        opener = self._openers.get(sort)
+        if opener is None:
+            return {"id": one}
+        try:
+            return {"id": one, **opener(one)}
+        except NotFound:
+            return {"id": one, "erased": True}
+
+
+def answer_link(body: Mapping[str, Any]) -> Json:
+    """What a chain shows of an answer: its question, how it came out, its prompt and model, and the documents cited."""
+    documents: dict[tuple[str, int], Json] = {}
+    for citation in body.get("citations", ()):
+        key = (citation["document_id"], citation["revision"])
+        documents.setdefault(key, {name: citation[name] for name in ("document_id", "revision", "title", "uri")})
+    shown = {name: body.get(name) for name in ("question", "status", "prompt", "model", "ledger")}
+    return shown | {"documents": list(documents.values())}
