@@ -17,19 +17,17 @@ from typing import Any
 from kernel.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
 from kernel.ids import sha256
 from kernel.records import Principal, PromptVersion, Role
-from kernel.storage.prompts import (
+from kernel.storage.prompts import RULES, TESTED, Prompts
+from kernel.storage.versioned import (
     APPROVED,
     COMMENTED,
     LABELLED,
     REJECTED,
     RETIRED,
-    RULES,
     SUBMITTED,
-    TESTED,
     UNLABELLED,
+    Event,
     Happening,
-    PromptEvent,
-    Prompts,
 )
 from pipeline.prompts.anatomy import LARGEST, read_prompt
 from pipeline.prompts.cases import read_cases
@@ -190,7 +188,7 @@ class PromptLibrary:
         """The version that is in production in a state; None where there is none."""
         return self._pointed(name, state.of(name), PRODUCTION)
 
-    def events(self, name: str) -> list[PromptEvent]:
+    def events(self, name: str) -> list[Event]:
         """The journal of a prompt, oldest first."""
         return [one for one in self._store.events() if one.name == name]
 
@@ -202,7 +200,7 @@ class PromptLibrary:
         """The number of the version that a label is on in some state of the prompt; None where it is nowhere."""
         return self._pointed(name, known, label)
 
-    def folded(self, read: Callable[[int], Sequence[PromptEvent]]) -> LibraryState:
+    def folded(self, read: Callable[[int], Sequence[Event]]) -> LibraryState:
         """The state after the rows that `read` gives from an entry on: what a writing transaction sees."""
         known = self._state
         return known.after(read(known.last))
@@ -443,7 +441,7 @@ class PromptLibrary:
     def change(self, name: str, actor: str, decide: Decision, keep: Sequence[PromptVersion] = ()) -> PromptState:
         """Append to the journal what `decide` makes of the newest state; the state after it."""
 
-        def newest(read: Callable[[int], Sequence[PromptEvent]]) -> Sequence[Happening]:
+        def newest(read: Callable[[int], Sequence[Event]]) -> Sequence[Happening]:
             return decide(self.folded(read))
 
         self._store.write(actor, newest, keep)

@@ -10,19 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernel.storage.prompts import (
-    APPROVED,
-    EXPERIMENT,
-    LABELLED,
-    REJECTED,
-    RETIRED,
-    RULES,
-    SUBMITTED,
-    TESTED,
-    UNLABELLED,
-    Happening,
-    PromptEvent,
-)
+from kernel.storage.prompts import EXPERIMENT, RULES, TESTED
+from kernel.storage.versioned import APPROVED, LABELLED, REJECTED, RETIRED, SUBMITTED, UNLABELLED, Event, Happening
 
 PRODUCTION = "production"
 DRAFT, IN_REVIEW, LIVE = "draft", "in_review", "live"
@@ -153,7 +142,7 @@ class LibraryState:
         """The state of a prompt; of one that nothing was done with, the first state."""
         return self.prompts.get(name, PromptState())
 
-    def after(self, events: Iterable[PromptEvent]) -> LibraryState:
+    def after(self, events: Iterable[Event]) -> LibraryState:
         """The state after further rows of the journal, in order."""
         prompts, last = dict(self.prompts), self.last
         for event in events:
@@ -174,7 +163,7 @@ def ending(
     return Happening(experiment.name, 0, EXPERIMENT, "", data, words or {})
 
 
-def _after(state: PromptState, event: PromptEvent) -> PromptState:
+def _after(state: PromptState, event: Event) -> PromptState:
     if event.kind in (LABELLED, UNLABELLED):
         version = event.version if event.kind == LABELLED else 0
         labels = {label: number for label, number in state.labels.items() if label != event.label}
@@ -202,7 +191,7 @@ def _lived(state: PromptState, more: int = 0) -> frozenset[int]:
     return state.lived | now | ({more} if more else set())
 
 
-def _standing(before: Standing, event: PromptEvent) -> Standing:
+def _standing(before: Standing, event: Event) -> Standing:
     actor = event.actor or f"erased {event.leaf}"
     if event.kind == SUBMITTED:
         return replace(
@@ -226,7 +215,7 @@ def _standing(before: Standing, event: PromptEvent) -> Standing:
     return before
 
 
-def _experiment(state: PromptState, event: PromptEvent) -> ExperimentState:
+def _experiment(state: PromptState, event: Event) -> ExperimentState:
     known = state.experiments.get(event.data["id"])
     if known is None:
         spec = event.data["spec"]
