@@ -26,7 +26,8 @@ from bench.homes import HOME
 from kernel.ids import sha256
 from kernel.records import LOCAL_OWNER, Evidence, Passage, Principal, PromptVersion, Question, Role
 from kernel.settings import Settings
-from kernel.storage.prompts import LABELLED, Happening, append_events, keep_prompt
+from kernel.storage.prompts import append_events, keep_prompt
+from kernel.storage.versioned import LABELLED, Happening
 from pipeline.prompts.library import Asker
 from pipeline.prompts.rendering import compile_prompt, render
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from kernel.errors import IntegrityFailure, InvalidInput
 
@@ -117,6 +119,11 @@ class Signer:
     def sign(self, text: str) -> bytes:
         """The signature of `text`, 64 bytes."""
         return self._open()[0].sign(text.encode())
+
+    def derived(self, purpose: str) -> bytes:
+        """32 secret bytes for a purpose: the same for the same key file, and telling nothing of it (HKDF, RFC 5869)."""
+        seed = self._open()[0].private_bytes_raw()
+        return HKDF(hashes.SHA256(), 32, salt=None, info=f"vouch derived secret: {purpose}".encode()).derive(seed)
 
     def _open(self) -> tuple[Ed25519PrivateKey, Verifier]:
         if self._opened is None:

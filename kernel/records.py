@@ -397,6 +397,19 @@ class PromptVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowVersion:
+    """A version of a workflow; `sha256` is over its file's text."""
+
+    name: str
+    version: int
+    sha256: str
+    text: str
+    author: str = ""
+    message: str = ""
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyVersion:
     """A version of the workspace's policy; `sha256` is over its text. Numbers below 1 were shipped with a program."""
 

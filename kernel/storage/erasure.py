@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Column, Connection, or_, select, update
 
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ids import random_id, sha256
@@ -25,8 +25,9 @@ from kernel.storage.erasure_rows import (
     ERASED,
     EXPIRED,
     GONE,
+    JOURNALS,
     erased_documents,
-    forget_prompt_users,
+    forget_library_users,
     forget_reasons,
     numbers_digest,
     remains_digest,
@@ -54,7 +55,6 @@ from kernel.storage.schema import (
     erasure,
     ledger_leaf,
     ledger_payload,
-    prompt_event,
     prompt_run,
     prompt_version,
     review_event,
@@ -64,13 +64,17 @@ from kernel.storage.schema import (
     setting,
     source,
     withdrawal,
+    workflow_version,
 )
 from kernel.storage.stale import WITHDRAWN, stale_facts
 
 CERTIFIED = "erasure.certified"
 OF_RUNS = "run."
 """What the kinds of entries begin with that are about runs of workflows."""
-KEPT = ("policy.", "hold.", "prompt.saved", "prompt.first_used", "release.", "ledger.", "backup.", "source.")
+KEPT = (
+    *("policy.", "hold.", "prompt.saved", "prompt.first_used", "workflow.saved", "workflow.first_used"),
+    *("release.", "ledger.", "backup.", "source."),
+)
 """Kinds of entries whose payloads stay although they may name a person: the certificate counts them."""
 SHORTEST_NAME = 4
 _ID = re.compile(r"(?:doc|chk)_[a-z2-7]{26}")
@@ -192,7 +196,7 @@ class Erasures:
             append(self._database, connection, "key.revoked", person, {}, at=moment)
         carried = _carried(connection, plan)
         removed |= remove_people(connection, plan.principals, moment)
-        removed |= forget_prompt_users(connection, plan.entries, plan.principals)
+        removed |= forget_library_users(connection, plan.entries, plan.principals)
         forget_reasons(connection, plan.entries)
         removed["ledger_payload"] = remove_payloads(connection, plan.entries)
         facts = (
@@ -417,14 +421,14 @@ def _scan(connection: Connection, plan: Plan) -> None:
     plan.scanned = last
 
 
-def _copies(connection: Connection, wanted: Collection[str]) -> int:
-    """Versions of prompts that say they hold text of these documents or answers: immutable, so the certificate counts
-    them.
+def _copies(connection: Connection, column: Column[Any], wanted: Collection[str]) -> int:
+    """How many of the texts of `column` say that they hold text of these documents or answers: versions of prompts and
+    workflows are immutable, so the certificate counts them.
     """
     if not wanted:
         return 0
-    marks = [prompt_version.c.template.like(mark, escape="\\") for mark in ("%doc\\_%", "%ans\\_%")]
-    texts = connection.execute(select(prompt_version.c.template).where(or_(*marks))).scalars()
+    marks = [column.like(mark, escape="\\") for mark in ("%doc\\_%", "%ans\\_%")]
+    texts = connection.execute(select(column).where(or_(*marks))).scalars()
     return sum(not set(_COPIED.findall(text)).isdisjoint(wanted) for text in texts)
 
 
@@ -467,7 +471,8 @@ def _collect(connection: Connection, plan: Plan) -> None:
         mine = (ledger_leaf.c.kind == "key.created") & (ledger_leaf.c.subject == person)
         entries |= set(connection.execute(select(ledger_leaf.c.number).where(mine)).scalars())
         entries |= set(rows_of(connection, review_event.c.leaf, review_event.c.actor, [person]))
-        entries |= set(rows_of(connection, prompt_event.c.leaf, prompt_event.c.actor, [person]))
+        for table in JOURNALS:
+            entries |= set(rows_of(connection, table.c.leaf, table.c.actor, [person]))
         entries |= set(rows_of(connection, prompt_run.c.number, prompt_run.c.principal, [person]))
         entries |= set(rows_of(connection, run_event.c.leaf, run_event.c.actor, [person]))
     entries |= run_entries(connection, entries, plan.principals)
@@ -475,9 +480,10 @@ def _collect(connection: Connection, plan: Plan) -> None:
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)
     asked = rows_of(connection, answer.c.id, answer.c.number, plan.answers)
-    copies = _copies(connection, {*plan.wanted, *asked})
-    if copies:
-        plan.kept["text of prompts"] = copies
+    for what, column in (("prompts", prompt_version.c.template), ("workflows", workflow_version.c.text)):
+        copies = _copies(connection, column, {*plan.wanted, *asked})
+        if copies:
+            plan.kept[f"text of {what}"] = copies
 
 
 def _refuse_held(connection: Connection, plan: Plan) -> None:

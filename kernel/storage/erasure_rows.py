@@ -38,6 +38,7 @@ from kernel.storage.schema import (
     snapshot,
     source,
     withdrawal,
+    workflow_event,
 )
 
 EXPIRED = "retention.expired"
@@ -254,16 +255,20 @@ def remove_people(connection: Connection, principals: Sequence[str], moment: str
     return counts
 
 
-def forget_prompt_users(connection: Connection, entries: Collection[int], people: Collection[str]) -> dict[str, int]:
-    """Take out who did what with prompts where the entry that says so is emptied, and what these people marked for
-    themselves; how many rows of each table.
+JOURNALS = (prompt_event, workflow_event)
+"""Tables of what people did with prompts and workflows, an entry of the ledger each."""
+
+
+def forget_library_users(connection: Connection, entries: Collection[int], people: Collection[str]) -> dict[str, int]:
+    """Take out who did what with prompts and workflows where the entry that says so is emptied, and what these people
+    marked for themselves; how many rows of each table.
     """
-    counts = {"prompt_event": 0, "prompt_run": 0, "run": 0, "run_event": 0}
+    counts = {"prompt_run": 0, "run": 0, "run_event": 0} | {table.name: 0 for table in JOURNALS}
     for some in parts(sorted(entries)):
-        event = (prompt_event.c.leaf.in_(some)) & (prompt_event.c.actor != "")
+        for table in JOURNALS:
+            event = (table.c.leaf.in_(some)) & (table.c.actor != "")
+            counts[table.name] += int(connection.execute(update(table).where(event).values(actor="")).rowcount)
         used = (prompt_run.c.number.in_(some)) & (prompt_run.c.principal != "")
-        done = connection.execute(update(prompt_event).where(event).values(actor=""))
-        counts["prompt_event"] += int(done.rowcount)
         done = connection.execute(update(prompt_run).where(used).values(principal=""))
         counts["prompt_run"] += int(done.rowcount)
         started = (run.c.number.in_(some)) & (run.c.principal != "")

@@ -14,9 +14,9 @@ from kernel.records import Fault
 from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import Leaf, Ledger, append
-from kernel.storage.prompt_checks import paired, payload_of, rows_of
 from kernel.storage.rows import dumps, parts
 from kernel.storage.schema import answer, feedback, ledger_payload
+from kernel.storage.version_checks import paired, payload_of, rows_of
 
 FEEDBACK = "answer.feedback"
 """The kind of the entries."""

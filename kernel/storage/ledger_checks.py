@@ -43,6 +43,7 @@ from kernel.storage.schema import (
 )
 from kernel.storage.snapshots import snapshot_digest
 from kernel.storage.stale import WITHDRAWN, stale_faults
+from kernel.storage.workflow_checks import workflow_faults
 
 
 def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
@@ -72,6 +73,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from stale_faults(connection, {leaf.number: leaf.facts for leaf in by_kind.get(WITHDRAWN, ())})
         yield from _key_faults(connection, by_kind, keys, gone)
         yield from prompt_faults(connection, ledger, by_kind, gone)
+        yield from workflow_faults(connection, ledger, by_kind, gone)
         yield from feedback_faults(connection, ledger, by_kind, gone)
         yield from release_faults(connection, ledger, by_kind, gone)
         yield from run_faults(connection, ledger, by_kind, gone)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from kernel.ids import sha256
 from kernel.records import Fault
 from kernel.storage.ledger import Leaf, Ledger
-from kernel.storage.prompt_checks import paired, payload_of, rows_of
 from kernel.storage.releases import MOVED, STORED, move_record
 from kernel.storage.schema import release, release_move
+from kernel.storage.version_checks import paired, payload_of, rows_of
 
 
 def release_faults(

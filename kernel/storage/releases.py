@@ -20,9 +20,10 @@ from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.policies import move_policy, policy_pointer
-from kernel.storage.prompts import Happening, PromptEvent, append_events, keep_prompt, read_events
+from kernel.storage.prompts import append_events, keep_prompt, read_events
 from kernel.storage.rows import dumps, now
 from kernel.storage.schema import release, release_move
+from kernel.storage.versioned import Event, Happening
 
 STORED, MOVED = "release.stored", "release.moved"
 
@@ -55,7 +56,7 @@ class Present:
 
     moves: Sequence[ReleaseMove]
     policy: int | None
-    events: Callable[[int], Sequence[PromptEvent]]
+    events: Callable[[int], Sequence[Event]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from kernel.storage.database import Database
 from kernel.storage.erasure import ErasureInfo, seal
 from kernel.storage.erasure_rows import (
     EXPIRED,
-    forget_prompt_users,
+    forget_library_users,
     numbers_digest,
     remains_digest,
     remove_payloads,
@@ -93,7 +93,7 @@ class Retention:
             removed = {
                 "idempotency": remove_requests(connection, ids, ()),
                 "ledger_payload": remove_payloads(connection, entries),
-                "prompt_run": forget_prompt_users(connection, due.runs, ())["prompt_run"],
+                "prompt_run": forget_library_users(connection, due.runs, ())["prompt_run"],
             }
             draft = {"state": "running", "removed": removed, "kept": {}, "before": due.before, "held": len(due.held)}
             payload = {"by": by, "reason": f"older than {rules.answers_days} days", "askers": askers}

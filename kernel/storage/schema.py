@@ -307,6 +307,57 @@ prompt_favourite = Table(
     comment="Prompts that somebody marked for themselves.",
 )
 
+workflow_version = Table(
+    "workflow_version",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("name", String(48), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("author", String(40), nullable=False),
+    Column("message", Text, nullable=False),
+    _when(),
+    comment="Every version of a workflow that was saved, or that came with the program and was used. Immutable.",
+)
+Index("ix_workflow_version_name", workflow_version.c.name, workflow_version.c.version, unique=True)
+
+workflow_event = Table(
+    "workflow_event",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("name", String(48), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("label", String(48), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("actor", String(40), nullable=False, index=True),
+    _when(),
+    comment="Everything that was done with a workflow, by whom: its state, labels and whether its triggers rest follow "
+    "from these rows alone. `version` 0: with the workflow as a whole. `data` names no person; texts are payloads.",
+)
+Index("ix_workflow_event_name", workflow_event.c.name, workflow_event.c.leaf)
+
+event_secret = Table(
+    "event_secret",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("name", String(80), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    _when(),
+    comment="Secrets that senders of an event sign with, as they were made and ended; the last row of a name counts. "
+    "The secrets themselves are derived from the key of the ledger, and stored nowhere.",
+)
+
+trigger_mark = Table(
+    "trigger_mark",
+    metadata,
+    Column("workflow", String(48), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("snapshot", Integer, nullable=False),
+    comment="How far new documents of a source have started a workflow: up to which snapshot.",
+)
+
 release = Table(
     "release",
     metadata,

@@ -13,7 +13,7 @@ from typing import Any
 
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Evidence, PromptVersion
-from kernel.storage.prompts import PromptEvent
+from kernel.storage.versioned import Event
 from pipeline.prompts.anatomy import section_texts
 from pipeline.prompts.gates import Gates, missing_now
 from pipeline.prompts.library import PROGRAM, PromptLibrary
@@ -247,7 +247,7 @@ def _saved(version: PromptVersion) -> Json:
     }
 
 
-def _happened(event: PromptEvent) -> Json:
+def _happened(event: Event) -> Json:
     return {
         "created_at": event.created_at,
         "kind": event.kind,

@@ -16,8 +16,9 @@ from typing import Any
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ids import random_id
 from kernel.records import Principal
-from kernel.storage.prompts import EXPERIMENT, LABELLED, Happening
+from kernel.storage.prompts import EXPERIMENT
 from kernel.storage.trials import Trials
+from kernel.storage.versioned import LABELLED, Happening
 from pipeline.prompts.declaration import CANARY, Declaration
 from pipeline.prompts.experiment_status import Json, breach_of, figures_of, status_of
 from pipeline.prompts.gates import Gates, check_guarded

@@ -1,35 +1,25 @@
-"""The library: which version of a prompt a caller gets, and every way to save, review, label and take back one.
-
-Which version is in force is read from the journal before each use (one look at its last row), so that a label that was
-moved counts in every process from the next question on. What follows from the rows is kept between looks.
-"""
+"""The library: which version of a prompt a caller gets, and every way to save, review, label and take back one."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernel.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
+from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from kernel.ids import sha256
 from kernel.records import Principal, PromptVersion, Role
-from kernel.storage.prompts import (
-    APPROVED,
+from kernel.storage.prompts import RULES, TESTED, Prompts
+from kernel.storage.versioned import (
     COMMENTED,
     LABELLED,
-    REJECTED,
     RETIRED,
-    RULES,
-    SUBMITTED,
-    TESTED,
     UNLABELLED,
     Happening,
-    PromptEvent,
-    Prompts,
 )
 from pipeline.prompts.anatomy import LARGEST, read_prompt
 from pipeline.prompts.cases import read_cases
@@ -37,6 +27,8 @@ from pipeline.prompts.gates import Gates, check_guarded, check_rules
 from pipeline.prompts.rendering import Compiled, compile_prompt
 from pipeline.prompts.shares import arm_of
 from pipeline.prompts.state import LIVE, PRODUCTION, STOPPED, ExperimentState, LibraryState, PromptState, ending
+from pipeline.standing import ask_review, give_approval, send_back
+from pipeline.versioned_library import VersionedLibrary
 
 DEFAULT = "grounded-answer"
 PROGRAM = "vouch"
@@ -74,63 +66,14 @@ class Chosen:
 Decision = Callable[[LibraryState], Sequence[Happening]]
 
 
-class PromptLibrary:
+class PromptLibrary(VersionedLibrary[PromptVersion, LibraryState]):
     """Prompts of a workspace: those that came with the program, and those that were saved. Safe between threads."""
 
     def __init__(self, store: Prompts, gates: Callable[[], Gates] = Gates) -> None:
-        self._store = store
+        super().__init__(store, LibraryState(), "prompt", shipped_prompts, lambda one: one.template)
         self._gates = gates
-        self._state = LibraryState()
-        self._kept_versions: dict[tuple[str, int], PromptVersion] = {}
-        self._shipped_numbers: dict[str, int] = {}
 
     # --- Reading --------------------------------------------------------------------------------------------------
-
-    def state(self) -> LibraryState:
-        """What is in force now."""
-        known = self._state
-        if self._store.last_event() != known.last:
-            known = known.after(self._store.events(known.last))
-            self._state = known
-        return known
-
-    def names(self) -> list[str]:
-        """Every prompt there is, by name."""
-        return sorted({*shipped_prompts(), *(one.name for one in self._store.all())})
-
-    def newest(self) -> list[PromptVersion]:
-        """The newest version of every prompt, by name."""
-        found = {name: self._numbered(one, ()) for name, one in shipped_prompts().items()}
-        for one in reversed(self._store.all()):
-            if one.version >= getattr(found.get(one.name), "version", 0):
-                found[one.name] = one
-        return [found[name] for name in sorted(found)]
-
-    def heads(self) -> dict[str, dict[int, str]]:
-        """The hashes of all versions by name and number, without their texts."""
-        found: dict[str, dict[int, str]] = {}
-        for name, number, digest in self._store.heads():
-            found.setdefault(name, {})[number] = digest
-        for name, shipped in shipped_prompts().items():
-            mine = found.setdefault(name, {})
-            if shipped.sha256 not in mine.values():
-                mine[shipped.version if shipped.version not in mine else max(mine) + 1] = shipped.sha256
-        return found
-
-    def texts(self, digests: Collection[str]) -> dict[str, str]:
-        """The texts of versions by hash."""
-        found = {one.sha256: one.template for one in shipped_prompts().values() if one.sha256 in digests}
-        return found | self._store.texts([digest for digest in digests if digest not in found])
-
-    def versions(self, name: str) -> list[PromptVersion]:
-        """Every version of a prompt, newest first. Raises NotFound where there is no such prompt."""
-        stored = self._store.versions(name)
-        shipped = shipped_prompts().get(name)
-        if shipped is not None and all(one.sha256 != shipped.sha256 for one in stored):
-            stored = sorted([*stored, self._numbered(shipped, stored)], key=lambda one: -one.version)
-        if not stored:
-            raise NotFound(f"no prompt {name}")
-        return stored
 
     def find(self, reference: str | None) -> PromptVersion:
         """The version of `NAME`, `NAME@LABEL` or `NAME@NUMBER`; None: the default prompt. A name alone is the version
@@ -190,22 +133,9 @@ class PromptLibrary:
         """The version that is in production in a state; None where there is none."""
         return self._pointed(name, state.of(name), PRODUCTION)
 
-    def events(self, name: str) -> list[PromptEvent]:
-        """The journal of a prompt, oldest first."""
-        return [one for one in self._store.events() if one.name == name]
-
-    def words(self, leaf: int) -> Mapping[str, Any]:
-        """What was said with a row of the journal."""
-        return self._store.words(leaf)
-
     def pointed(self, name: str, known: PromptState, label: str = PRODUCTION) -> int | None:
         """The number of the version that a label is on in some state of the prompt; None where it is nowhere."""
         return self._pointed(name, known, label)
-
-    def folded(self, read: Callable[[int], Sequence[PromptEvent]]) -> LibraryState:
-        """The state after the rows that `read` gives from an entry on: what a writing transaction sees."""
-        known = self._state
-        return known.after(read(known.last))
 
     @property
     def gates(self) -> Gates:
@@ -236,32 +166,6 @@ class PromptLibrary:
             return known.labels.get(label)
         return self._shipped_number(name)
 
-    def _shipped_number(self, name: str) -> int:
-        """The number of the text that came with the program. No later version ever takes it."""
-        if name not in self._shipped_numbers:
-            shipped = shipped_prompts()[name]
-            self._shipped_numbers[name] = next(
-                one.version for one in self.versions(name) if one.sha256 == shipped.sha256
-            )
-        return self._shipped_numbers[name]
-
-    def _version(self, name: str, number: int) -> PromptVersion:
-        """One version; what was read once is kept, since versions never change."""
-        if (name, number) not in self._kept_versions:
-            found = next((one for one in self.versions(name) if one.version == number), None)
-            if found is None:
-                raise NotFound(f"prompt {name} has no version {number}")
-            if sha256(found.template) != found.sha256:
-                raise IntegrityFailure(f"the text of prompt {name}@{number} is not the one that was stored")
-            self._kept_versions[(name, number)] = found
-        return self._kept_versions[(name, number)]
-
-    @staticmethod
-    def _numbered(shipped: PromptVersion, stored: Sequence[PromptVersion]) -> PromptVersion:
-        """A text that came with the program, under the number that it gets when it is first used."""
-        taken = {one.version for one in stored}
-        return shipped if shipped.version not in taken else replace(shipped, version=max(taken) + 1)
-
     # --- Changing -------------------------------------------------------------------------------------------------
 
     def save(self, text: str, author: str, message: str, expected: int | None = None) -> PromptVersion:
@@ -274,55 +178,39 @@ class PromptLibrary:
         draft = draft_version(text)
         if len(message) > LARGEST // 64:
             raise InvalidInput("the message is too long: say in a sentence what changed")
-        try:
-            shipped = max(one.version for one in self.versions(draft.name))
-        except NotFound:
-            shipped = 0
-        return self._store.add(draft.name, draft.template, author, message, expected, shipped)
+        return self._store.add(draft.name, draft.template, author, message, expected, self.newest_number(draft.name))
 
     def submit(self, name: str, number: int, actor: Principal, comment: str = "") -> PromptState:
         """Ask for a version's review. Raises Conflict where it was asked for or given already."""
-        version, gates = self._version(name, number), self._gates()
-
-        def decide(state: LibraryState) -> list[Happening]:
-            standing = state.of(name).standing(number)
-            if standing.submitted:
-                raise Conflict(f"version {number} of prompt {name} is {state.of(name).state_of(number)} already")
-            if standing.retired:
-                raise Conflict(f"version {number} of prompt {name} is retired")
-            return [Happening(name, number, SUBMITTED, "", {"approvals": gates.approvals}, {"comment": comment})]
-
-        return self._change(name, actor, decide, (version,))
+        version, approvals = self._version(name, number), self._gates().approvals
+        return self._change(
+            name,
+            actor,
+            lambda state: [ask_review("prompt", version, state.of(name).standing(number), approvals, comment)],
+            (version,),
+        )
 
     def approve(self, name: str, number: int, actor: Principal, comment: str = "") -> PromptState:
         """Approve a version in review. Raises Forbidden for its author and for who submitted it, Conflict where it is
         not in review or was approved by the same person.
         """
         version = self._version(name, number)
-
-        def decide(state: LibraryState) -> list[Happening]:
-            standing = state.of(name).standing(number)
-            if not standing.submitted or standing.retired:
-                raise Conflict(f"version {number} of prompt {name} is not in review: submit it first")
-            if actor.id in (version.author, standing.submitter):
-                raise Forbidden("who wrote or submitted a version cannot approve it: another person must")
-            if actor.id in standing.approvers:
-                raise Conflict("you approved this version already: another person must, too")
-            return [Happening(name, number, APPROVED, "", {"sha256": version.sha256}, {"comment": comment})]
-
-        return self._change(name, actor, decide, (version,))
+        return self._change(
+            name,
+            actor,
+            lambda state: [give_approval("prompt", version, state.of(name).standing(number), actor, comment)],
+            (version,),
+        )
 
     def reject(self, name: str, number: int, actor: Principal, reason: str) -> PromptState:
         """Send a version in review back to its author. Raises Conflict where it is not in review."""
-        if not reason.strip():
-            raise InvalidInput("say why: a rejection needs a reason")
-
-        def decide(state: LibraryState) -> list[Happening]:
-            if not state.of(name).standing(number).submitted:
-                raise Conflict(f"version {number} of prompt {name} is not in review")
-            return [Happening(name, number, REJECTED, "", {}, {"comment": reason})]
-
-        return self._change(name, actor, decide, (self._version(name, number),))
+        version = self._version(name, number)
+        return self._change(
+            name,
+            actor,
+            lambda state: [send_back("prompt", version, state.of(name).standing(number), reason)],
+            (version,),
+        )
 
     def comment(self, name: str, number: int, actor: Principal, comment: str) -> PromptState:
         """Say something about a version; 0: about the prompt as a whole."""
@@ -442,22 +330,14 @@ class PromptLibrary:
 
     def change(self, name: str, actor: str, decide: Decision, keep: Sequence[PromptVersion] = ()) -> PromptState:
         """Append to the journal what `decide` makes of the newest state; the state after it."""
-
-        def newest(read: Callable[[int], Sequence[PromptEvent]]) -> Sequence[Happening]:
-            return decide(self.folded(read))
-
-        self._store.write(actor, newest, keep)
+        self._write(actor, decide, keep)
         return self.state().of(name)
 
     def _change(self, name: str, actor: Principal, decide: Decision, keep: Sequence[PromptVersion]) -> PromptState:
         return self.change(name, actor.id, decide, keep)
 
     def _kept(self, name: str, version: PromptVersion, label: str) -> tuple[PromptVersion, ...]:
-        """What must be stored before a label moves: the version, and the shipped one that it takes the place of."""
-        if label != PRODUCTION or name not in shipped_prompts():
-            return (version,)
-        shipped = self._version(name, self._shipped_number(name))
-        return tuple({one.sha256: one for one in (shipped, version)}.values())
+        return self._with_shipped(name, version, moves_first=label == PRODUCTION)
 
 
 def draft_version(text: str) -> PromptVersion:

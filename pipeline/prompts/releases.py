@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 
 from kernel.errors import Conflict, Forbidden, InvalidInput
 from kernel.records import ModelInfo, Principal, PromptVersion
-from kernel.storage.prompts import LABELLED, UNLABELLED, Happening
 from kernel.storage.releases import Present, Release, ReleaseMove, ReleaseStore, Switch
+from kernel.storage.versioned import LABELLED, UNLABELLED, Happening
 from pipeline.oversight.policy_book import PolicyBook
 from pipeline.prompts.anatomy import Name, Strict, Words, faults_text
 from pipeline.prompts.gates import check_guarded, missing_for_release

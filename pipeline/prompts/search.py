@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kernel.errors import InvalidInput
 from kernel.records import Principal, Role
-from kernel.storage.prompts import RETIRED
+from kernel.storage.versioned import RETIRED
 from pipeline.prompts.anatomy import ASK, SECTIONS, section_texts
 from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.state import LIVE, LibraryState

@@ -10,19 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernel.storage.prompts import (
-    APPROVED,
-    EXPERIMENT,
-    LABELLED,
-    REJECTED,
-    RETIRED,
-    RULES,
-    SUBMITTED,
-    TESTED,
-    UNLABELLED,
-    Happening,
-    PromptEvent,
-)
+from kernel.storage.prompts import EXPERIMENT, RULES, TESTED
+from kernel.storage.versioned import APPROVED, LABELLED, RETIRED, UNLABELLED, Event, Happening
+from pipeline import standing
+from pipeline.standing import Move, standing_after, version_before
 
 PRODUCTION = "production"
 DRAFT, IN_REVIEW, LIVE = "draft", "in_review", "live"
@@ -43,24 +34,10 @@ class TestOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one version stands: who submitted and approved it (keys, or empty where erased), and its tests by model.
+class Standing(standing.Standing):
+    """Where one version of a prompt stands, and its newest tests by model."""
 
-    `needed` approvals of distinct people were asked for when it was submitted.
-    """
-
-    submitted: bool = False
-    submitter: str = ""
-    needed: int = 1
-    approvers: tuple[str, ...] = ()
-    retired: bool = False
     tests: Mapping[str, TestOutcome] = field(default_factory=dict)
-    since: str = ""
-
-    @property
-    def approved(self) -> bool:
-        """Whether as many people as were asked for have approved it."""
-        return self.submitted and len(self.approvers) >= self.needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +53,6 @@ class ExperimentState:
     ended_at: str | None = None
     reason: str = ""
     outcome: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A label that was put on a version, from another (`before`); version 0: on none."""
-
-    leaf: int
-    label: str
-    version: int
-    before: int
-    rollback: bool
-    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +92,8 @@ class PromptState:
         return APPROVED if standing.approved else IN_REVIEW if standing.submitted else DRAFT
 
     def before(self, label: str) -> int | None:
-        """The version that a label was on before it came to where it is; None where there is none. Going back twice
-        leads further back, not forth again.
-        """
-        trail: list[int] = []
-        for move in self.moves:
-            if move.label == label:
-                trail = trail or [move.before]
-                trail = trail[:-1] if move.rollback else [*trail, move.version]
-        return (trail[-2] or None) if len(trail) > 1 else None
+        """The version that a label was on before it came to where it is; None where there is none."""
+        return version_before(self.moves, label)
 
     def was_live(self, version: int) -> bool:
         """Whether callers once got a version without naming it."""
@@ -153,7 +111,7 @@ class LibraryState:
         """The state of a prompt; of one that nothing was done with, the first state."""
         return self.prompts.get(name, PromptState())
 
-    def after(self, events: Iterable[PromptEvent]) -> LibraryState:
+    def after(self, events: Iterable[Event]) -> LibraryState:
         """The state after further rows of the journal, in order."""
         prompts, last = dict(self.prompts), self.last
         for event in events:
@@ -174,7 +132,7 @@ def ending(
     return Happening(experiment.name, 0, EXPERIMENT, "", data, words or {})
 
 
-def _after(state: PromptState, event: PromptEvent) -> PromptState:
+def _after(state: PromptState, event: Event) -> PromptState:
     if event.kind in (LABELLED, UNLABELLED):
         version = event.version if event.kind == LABELLED else 0
         labels = {label: number for label, number in state.labels.items() if label != event.label}
@@ -202,31 +160,14 @@ def _lived(state: PromptState, more: int = 0) -> frozenset[int]:
     return state.lived | now | ({more} if more else set())
 
 
-def _standing(before: Standing, event: PromptEvent) -> Standing:
-    actor = event.actor or f"erased {event.leaf}"
-    if event.kind == SUBMITTED:
-        return replace(
-            before,
-            submitted=True,
-            submitter=actor,
-            needed=event.data["approvals"],
-            approvers=(),
-            since=event.created_at,
-        )
-    if event.kind == APPROVED:
-        approvers = before.approvers if actor in before.approvers else (*before.approvers, actor)
-        return replace(before, approvers=approvers)
-    if event.kind == REJECTED:
-        return replace(before, submitted=False, approvers=())
-    if event.kind == RETIRED:
-        return replace(before, retired=bool(event.data.get("retired", True)))
+def _standing(before: Standing, event: Event) -> Standing:
     if event.kind == TESTED:
         outcome = TestOutcome(event.data["passed"], event.leaf, event.data, event.created_at)
         return replace(before, tests={**before.tests, event.data["model"]: outcome})
-    return before
+    return standing_after(before, event)
 
 
-def _experiment(state: PromptState, event: PromptEvent) -> ExperimentState:
+def _experiment(state: PromptState, event: Event) -> ExperimentState:
     known = state.experiments.get(event.data["id"])
     if known is None:
         spec = event.data["spec"]

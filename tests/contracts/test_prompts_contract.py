@@ -15,8 +15,9 @@ from kernel.storage.erasure_rows import remove_people
 from kernel.storage.favourites import Favourites
 from kernel.storage.keys import Keys
 from kernel.storage.ledger import Ledger
-from kernel.storage.prompts import COMMENTED, LABELLED, Happening, PromptEvent, Prompts, keep_prompt
+from kernel.storage.prompts import Prompts, keep_prompt
 from kernel.storage.rows import now
+from kernel.storage.versioned import COMMENTED, LABELLED, Event, Happening
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_the_journal_is_written_whole_or_not_at_all(prompts: Prompts, ledger: Le
     prompts.add("mine", "one", "key_a", "", 0)
     before = (prompts.last_event(), ledger.size())
 
-    def fails(read: Callable[[int], Sequence[PromptEvent]]) -> Sequence[Happening]:
+    def fails(read: Callable[[int], Sequence[Event]]) -> Sequence[Happening]:
         assert list(read(-1)) == []
         return [labelled("mine", 1), Happening("mine", 1, COMMENTED, "x" * 3, {"bad": object()})]
 
@@ -99,7 +100,7 @@ def test_a_writer_sees_what_was_written_before_it(connect: Callable[[], Database
     seen: list[int] = []
 
     def write() -> None:
-        def decide(read: Callable[[int], Sequence[PromptEvent]]) -> Sequence[Happening]:
+        def decide(read: Callable[[int], Sequence[Event]]) -> Sequence[Happening]:
             seen.append(len(read(-1)))
             return [labelled("mine", 1, len(read(-1)))]
 

@@ -12,7 +12,8 @@ from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, rele
 
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
-from kernel.storage.prompts import EXPERIMENT, Happening
+from kernel.storage.prompts import EXPERIMENT
+from kernel.storage.versioned import Happening
 from pipeline.prompts.declaration import read_declaration
 from pipeline.prompts.library import DEFAULT, Chosen, shipped_prompt
 

@@ -10,6 +10,10 @@ branch_labels = None
 depends_on = None
 
 NEW = (
+    "workflow_version",
+    "workflow_event",
+    "event_secret",
+    "trigger_mark",
     "run",
     "run_state",
     "run_event",
