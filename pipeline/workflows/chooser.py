@@ -6,9 +6,9 @@ is found, and even then inside of a workflow wherever a mistake costs something.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.workflows.contract_order import needed_by
 from pipeline.workflows.forms import Form, Statement
@@ -20,7 +20,8 @@ Way = Literal["ad hoc prompt", "workflow", "workflow with approval"]
 AGENT, REVIEW = "agent", "review"
 AROUND_AN_AGENT = (AGENT, REVIEW, "check", "deliver", "question")
 """Kinds that a workflow may have besides an agent that does all of the work."""
-LIMITS = ("steps", "tokens", "seconds", "cost")
+LIMITS = ("steps", "tokens", "seconds")
+"""What a budget says itself, not by its default; a cost limit is the choice of who pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,8 @@ class Recommendation:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One line of the checklist for agents."""
+class Item(NamedTuple):
+    """One line of the checklist for agents: what it asks for, whether that is so, and why."""
 
     name: str
     green: bool
@@ -112,12 +112,12 @@ def autonomy_of(workflow: Workflow) -> tuple[Item, ...]:
 
 def _items(workflow: Workflow, agents: list[Step]) -> Iterator[Item]:
     stated = workflow.autonomy
-    yield _all("success", agents, lambda with_: bool(with_.get("success")), "a success criterion")
-    yield _all("tools", agents, lambda with_: bool(with_.get("tools")), "a list of tools")
+    yield _all("success", agents, lambda mission: bool(mission.get("success")), "a success criterion", whole=True)
+    yield _all("tools", agents, lambda mission: bool(mission.get("tools")), "a list of tools")
     yield _guardrails(agents, stated.guardrails if stated else None)
-    yield _all("handoffs", agents, lambda with_: "handoffs" in with_, "hand-offs (`handoffs: []` for none)")
+    yield _all("handoffs", agents, lambda mission: "handoffs" in mission, "hand-offs (`handoffs: []` for none)")
     yield _review_points(workflow, agents)
-    yield _all("budget", agents, _bounded, f"a budget with all of {', '.join(LIMITS[:3])}")
+    yield _all("budget", agents, _bounded, f"a budget of {', '.join(LIMITS)}", whole=True)
     yield _said("tests", stated.tests if stated else None)
     yield Item("owner", workflow.owner is not None, f"owner: {workflow.owner}" if workflow.owner else "nobody owns it")
     yield _said("rollback", stated.rollback if stated else None)
@@ -125,14 +125,24 @@ def _items(workflow: Workflow, agents: list[Step]) -> Iterator[Item]:
 
 def _bounded(given: Mapping[str, Any]) -> bool:
     budget = given.get("budget")
-    return isinstance(budget, Mapping) and all(name in budget for name in LIMITS[:3])
+    return isinstance(budget, Mapping) and all(name in budget for name in LIMITS)
 
 
-def _all(name: str, agents: list[Step], holds: Any, what: str) -> Item:
-    lacking = [step.id for step in agents if not holds(step.with_)]
-    return Item(
-        name, not lacking, f"{', '.join(lacking)} has not declared {what}" if lacking else f"{what} is declared"
-    )
+def _missions(step: Step) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The agents of a step by name: the one that begins, and those that it may hand over to."""
+    yield step.id, step.with_
+    others = step.with_.get("agents")
+    if isinstance(others, Mapping):
+        yield from ((f"{step.id}.{name}", one) for name, one in others.items() if isinstance(one, Mapping))
+
+
+def _all(
+    name: str, agents: list[Step], holds: Callable[[Mapping[str, Any]], bool], what: str, *, whole: bool = False
+) -> Item:
+    """Whether every agent declares something; `whole`: it is declared once for all agents of a step."""
+    missions = [one for step in agents for place, one in enumerate(_missions(step)) if not (whole and place)]
+    lacking = [who for who, mission in missions if not holds(mission)]
+    return Item(name, not lacking, f"{', '.join(lacking)} does not declare {what}" if lacking else f"declared: {what}")
 
 
 def _guardrails(agents: list[Step], stated: Statement | None) -> Item:
@@ -149,13 +159,10 @@ def _said(name: str, stated: Statement | None) -> Item:
 
 
 def _review_points(workflow: Workflow, agents: list[Step]) -> Item:
+    """A person looks at what an agent gives, or it has rules by which it puts a case before one."""
     needs = needed_by(workflow)
-    after = {step.id for step in agents if any(_looks_at(one, step, needs) for one in workflow.steps)}
-    free = [step.id for step in agents if step.id not in after]
+    reviewed = {name for step in workflow.steps if step.kind == REVIEW for name in needs[step.id]}
+    free = [step.id for step in agents if step.id not in reviewed and not step.with_.get("escalate")]
     if free:
-        return Item("review points", False, f"no review comes after {', '.join(free)}")
-    return Item("review points", True, "a person looks at what each agent gives")
-
-
-def _looks_at(review: Step, agent: Step, needs: Mapping[str, frozenset[str]]) -> bool:
-    return review.kind == REVIEW and agent.id in needs[review.id]
+        return Item("review points", False, f"no review comes after {', '.join(free)}, and it has no `escalate`")
+    return Item("review points", True, "a person looks at what each agent gives, or is called by its rules")
