@@ -60,7 +60,7 @@ def _unguarded(workflow: Workflow, step: Step, needs: Mapping[str, frozenset[str
     for one in reviews:
         if one.on_failure == "continue":
             yield f"the review {one.id!r} goes on where it fails, so {step.id!r} could run without a decision"
-        if one.when is not None and one.when != step.when:
+        if one.when is not None and one.when != step.when and set(step.needs) != {one.id}:
             yield f"the review {one.id!r} may be left out by its `when`; {step.id!r} needs the same `when`"
 
 

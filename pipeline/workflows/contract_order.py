@@ -123,7 +123,7 @@ def _unreached(workflow: Workflow, order: tuple[Step, ...]) -> Iterator[tuple[Pl
             step.id
             for step in order
             if (step.id not in workflow.diverted or step.id in led)
-            and all(one in reached for one in step.needs if one in workflow.by_id)
+            and (not step.needs or any(one in reached for one in step.needs))
         }
         if wider == reached:
             break

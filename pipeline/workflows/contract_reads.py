@@ -12,7 +12,7 @@ from pipeline.workflows.expressions import holds_template, names_in, names_of, s
 from pipeline.workflows.lines import Place
 from pipeline.workflows.schema_paths import UNKNOWN, NoSuchMember, Schema, schema_at, types_of
 
-OF_A_STEP = ("output",)
+OF_A_STEP = ("error", "output", "status")
 """What a step shows of itself."""
 
 
@@ -38,6 +38,10 @@ class Scope:
     needs: Set[str]
     outputs: Mapping[str, Schema]
     reader: str
+
+    def with_roots(self, roots: Mapping[str, Schema]) -> Scope:
+        """The same, and more names."""
+        return Scope({**self.roots, **roots}, self.needs, self.outputs, self.reader)
 
     def source(self, expression: str) -> Source | None:
         """Where an expression's value is taken from as it is, if that is known."""

@@ -19,12 +19,14 @@ from pipeline.workflows.contract_triggers import input_faults, trigger_faults
 from pipeline.workflows.contract_values import type_faults, with_faults
 from pipeline.workflows.lines import Fault, InvalidWorkflow, Lines, Place
 from pipeline.workflows.schema_paths import UNKNOWN, NoSuchMember, Schema, schema_at
+from pipeline.workflows.seeing import TOLD
 from pipeline.workflows.spec import Check, Step, Workflow
 from pipeline.workflows.steps.base import Kind
 
 Found = Iterator[tuple[Place, str]]
 """Faults: the way to the member, and what is wrong with it."""
 RESERVED = ("input", "steps", "run", "output", "event", "loop", "self", "super", "true", "false", "none")
+RUN: Schema = {"type": "object", "properties": dict.fromkeys((*TOLD, "snapshot"), UNKNOWN)}
 OF_A_KIND = ("result", "output", "values")
 """Names that expressions of a kind's `with` may have besides what the step sees; the kind says which it gives."""
 
@@ -47,15 +49,20 @@ def _faults(workflow: Workflow, kinds: Mapping[str, Kind]) -> Found:
     yield from effect_faults(workflow, kinds)
     yield from trigger_faults(workflow)
     yield from input_faults(workflow)
-    outputs = dict(_outputs(workflow, kinds))
+    each = dict(_outputs(workflow, kinds))
+    outputs = {
+        step.id: {"type": "array", "items": each[step.id]} if step.each else each[step.id] for step in workflow.steps
+    }
     for number, step in enumerate(workflow.steps):
-        yield from ((("steps", number, *place), what) for place, what in _step_faults(workflow, step, kinds, outputs))
+        scope = Scope(_roots(workflow), set(step.needs), outputs, f"step {step.id}")
+        faults = _step_faults(step, kinds, scope, each[step.id])
+        yield from ((("steps", number, *place), what) for place, what in faults)
     everything = Scope(_roots(workflow), {step.id for step in workflow.steps}, outputs, "the workflow")
     yield from template_faults(workflow.output, everything, ("output",))
 
 
 def _outputs(workflow: Workflow, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Schema]]:
-    """What is known of the output of each step; of a loop's, that it is a list of outputs."""
+    """What is known of the output of each step, or of one item of its loop."""
     for step in workflow.steps:
         schema: Schema = UNKNOWN
         kind = kinds.get(step.kind)
@@ -64,32 +71,32 @@ def _outputs(workflow: Workflow, kinds: Mapping[str, Kind]) -> Iterator[tuple[st
                 schema = kind.output(step)
             except (VouchError, LookupError, TypeError, ValueError, AttributeError):
                 schema = UNKNOWN
-        yield step.id, {"type": "array", "items": schema} if step.each else schema
+        yield step.id, schema
 
 
 def _roots(workflow: Workflow) -> dict[str, Schema]:
-    return {"input": workflow.inputs, "run": UNKNOWN}
+    return {"input": workflow.inputs, "run": RUN}
 
 
-def _step_faults(workflow: Workflow, step: Step, kinds: Mapping[str, Kind], outputs: Mapping[str, Schema]) -> Found:
-    kind = kinds.get(step.kind)
-    if kind is None:
-        yield ("kind",), f"there is no kind {step.kind!r}; there are: {', '.join(sorted(kinds))}"
-    roots = _roots(workflow)
-    scope = Scope(roots, set(step.needs), outputs, f"step {step.id}")
+def _step_faults(step: Step, kinds: Mapping[str, Kind], scope: Scope, output: Schema) -> Found:
+    """What is wrong within a step. `output` is that of one item of its loop, as its checks and its undoing see it."""
+    yield from _kind_faults(step.kind, kinds, ("kind",))
     if step.when is not None:
         yield from expression_faults(step.when, scope, ("when",))
     if step.each is not None:
         yield from _each_faults(step, scope)
-        roots = {**roots, step.each.as_: _item(step, scope)}
-        scope = Scope(roots, scope.needs, outputs, scope.reader)
-    yield from _given_faults(kind, step.with_, scope, ("with",))
-    yield from _check_faults(step, Scope({**roots, "output": outputs[step.id]}, scope.needs, outputs, scope.reader))
+        scope = scope.with_roots({step.each.as_: _item(step, scope)})
+    yield from _given_faults(kinds.get(step.kind), step.with_, scope, ("with",))
+    after = scope.with_roots({"output": output})
+    yield from _check_faults(step, after)
     if step.undo is not None:
-        undoing = Scope({**roots, "output": outputs[step.id]}, scope.needs, outputs, scope.reader)
-        if step.undo.kind not in kinds:
-            yield ("undo", "kind"), f"there is no kind {step.undo.kind!r}; there are: {', '.join(sorted(kinds))}"
-        yield from _given_faults(kinds.get(step.undo.kind), step.undo.with_, undoing, ("undo", "with"))
+        yield from _kind_faults(step.undo.kind, kinds, ("undo", "kind"))
+        yield from _given_faults(kinds.get(step.undo.kind), step.undo.with_, after, ("undo", "with"))
+
+
+def _kind_faults(name: str, kinds: Mapping[str, Kind], place: Place) -> Found:
+    if name not in kinds:
+        yield place, f"there is no kind {name!r}; there are: {', '.join(sorted(kinds))}"
 
 
 def _given_faults(kind: Kind | None, given: Mapping[str, Any], scope: Scope, above: Place) -> Found:
@@ -100,7 +107,7 @@ def _given_faults(kind: Kind | None, given: Mapping[str, Any], scope: Scope, abo
     expressions: list[tuple[Place, str]] = []
     faults = list(with_faults(kind, given, expressions))
     yield from (((*above, *place), what) for place, what in faults)
-    wider = Scope({**dict.fromkeys(OF_A_KIND, UNKNOWN), **scope.roots}, scope.needs, scope.outputs, scope.reader)
+    wider = scope.with_roots({name: UNKNOWN for name in OF_A_KIND if name not in scope.roots})
     for place, expression in expressions:
         yield from expression_faults(expression, wider, (*above, *place))
     yield from (((*above, *place), what) for place, what in type_faults(kind, given, scope))

@@ -83,7 +83,7 @@ def _getitem(node: nodes.Getitem, scope: _Scope, found: set[Path]) -> Path | Non
 
 
 def _filter(node: nodes.Filter, scope: _Scope, found: set[Path]) -> Path | None:
-    named: dict[str, nodes.Node] = {one.key: one.value for one in node.kwargs}
+    named: dict[str, nodes.Node] = {str(one.key): one.value for one in node.kwargs}
     for one in (*node.args, *named.values()):
         _use(one, scope, found)
     base = None if node.node is None else _walk(node.node, scope, found)
@@ -108,8 +108,7 @@ def _for(node: nodes.For, scope: _Scope, found: set[Path]) -> None:
     if isinstance(node.target, nodes.Name):
         bound[node.target.name] = None if base is None else (*base, ITEM)
     else:
-        for one in node.target.find_all(nodes.Name):
-            bound[one.name] = None
+        bound.update(dict.fromkeys([name.name for name in node.target.find_all(nodes.Name)]))
     for one in node.body:
         _use(one, {**scope, **bound}, found)
     for one in node.else_:

@@ -108,6 +108,7 @@ class _Compiled:
     reads: frozenset[Path]
     path: Path | None
     native: bool
+    builds: bool = False
 
     def value(self, visible: Mapping[str, Any]) -> Any:
         with bounded_work():
@@ -117,9 +118,24 @@ class _Compiled:
             for _ in self.template.root_render_func(context):
                 pass
             found = context.vars[_RESULT]
-        if isinstance(found, Undefined):
-            raise UndefinedError(str(found._undefined_message))
+        _defined(found, deep=self.builds)
         return found
+
+
+def _defined(value: Any, *, deep: bool) -> None:
+    """Raises UndefinedError for what is not there, or is not there within a list or object."""
+    if isinstance(value, Undefined):
+        raise UndefinedError(str(value._undefined_message))
+    if deep and isinstance(value, (list, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            _defined(one, deep=True)
+
+
+def _builds(tree: nodes.Expr) -> bool:
+    """Whether an expression may make a list or object of its own, so that something in it may be missing."""
+    return any(True for _ in tree.find_all((nodes.List, nodes.Dict, nodes.Filter))) or isinstance(
+        tree, (nodes.List, nodes.Dict, nodes.Filter)
+    )
 
 
 def evaluate(expression: str, visible: Mapping[str, Any]) -> Any:
@@ -226,7 +242,7 @@ def _made(text: str, parsed: Callable[[], nodes.Expr | nodes.Template]) -> _Comp
         body: list[nodes.Node] = [nodes.Assign(nodes.Name(_RESULT, "store"), tree, lineno=1)]
         whole = nodes.Template(body, lineno=1)
         whole.set_environment(_ENVIRONMENT)
-        return _Compiled(text, _ENVIRONMENT.from_string(whole), reads, path, native=True)
+        return _Compiled(text, _ENVIRONMENT.from_string(whole), reads, path, native=True, builds=_builds(tree))
     except TemplateSyntaxError as error:
         line = f", line {error.lineno} of it" if error.lineno > 1 else ""
         raise InvalidInput(f"{_quoted(text)}{line}: {error.message}") from error
