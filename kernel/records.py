@@ -146,6 +146,11 @@ class Role(StrEnum):
         """Whether it reads what others asked, and decides on it."""
         return self in (Role.REVIEWER, Role.ADMIN)
 
+    @property
+    def reaches(self) -> frozenset[Role]:
+        """The roles that it stands for: what asks for one of them, it may do."""
+        return frozenset(Role) if self is Role.ADMIN else frozenset({Role.APP, self})
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

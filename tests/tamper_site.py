@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Engine, Row, Table, and_, create_engi
 from sqlalchemy.exc import IntegrityError
 from tamper_prompts import fill_prompts
 from tamper_workflows import fill_workflows
+from task_parts import fill_tasks
 from workflow_parts import Bench
 
 from kernel.ids import sha256
@@ -38,6 +39,7 @@ NOT_RECORDS = {
 }
 """Tables that record nothing, and why."""
 NOT_SAID = {
+    ("task", "woken"): "whether a run was told of a decision; telling it once more does nothing",
     ("relation", "id"): "a row number that nothing refers to",
     ("run_state", "epoch"): "who may write next; what was written is in the journal",
     ("run_state", "turn"): "which turn is the next; what was done in turns is in the journal",
@@ -79,7 +81,8 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    for more in (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_workflows, fill_runs, erase_some):
+    fills = (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_workflows, fill_runs, fill_tasks)
+    for more in (*fills, erase_some):
         more(made)
 
 
@@ -291,6 +294,8 @@ _CALLED: dict[str, dict[str, str]] = {
     "policy_release": {"leaf": "ledger entry"},
     "review": {"id": "review"},
     "review_event": {"leaf": "ledger entry", "review_id": "review"},
+    "task": {"id": "task"},
+    "task_event": {"leaf": "ledger entry", "task_id": "task"},
     "hold": {"id": "hold"},
     "erasure": {"id": "erasure"},
     "erased_leaf": {"leaf": "ledger entry", "number": "ledger entry"},

@@ -17,6 +17,8 @@ NEW = (
     "run",
     "run_state",
     "run_event",
+    "task",
+    "task_event",
 )
 
 
