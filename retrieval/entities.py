@@ -13,7 +13,7 @@ import numpy as np
 
 from graph.export import EntityGraph, Stated
 from kernel.errors import InvalidInput, NotFound
-from kernel.records import LiveState, Principal
+from kernel.records import LiveState, Passage, Principal
 from kernel.storage.corpus import Corpus
 from retrieval.library import Library
 from retrieval.standing import aliases
@@ -93,6 +93,28 @@ class EntityBrowser:
             if kind == "entity"
             else {"relation": "named together", "chunk_id": ids[number]}
             for kind, number in nodes
+        ]
+
+    def documents(
+        self, entity_id: str, state: LiveState, principal: Principal, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Documents whose passages name an entity, those first that name it in most, with these passages."""
+        view, _ = self._library.view(state, principal)
+        rows = view.index.chunk_id[_chunks_of(view, _node(view, entity_id))[:MOST_LINKS]].tolist()
+        passages = [passage for _, (passage, _) in sorted(self._corpus.passages(rows).items())]
+        held: dict[str, list[Passage]] = {}
+        for passage in passages:
+            held.setdefault(passage.document_id, []).append(passage)
+        best = sorted(held.values(), key=lambda mine: (-len(mine), mine[0].title, mine[0].document_id))[:limit]
+        return [
+            {
+                "document_id": mine[0].document_id,
+                "external_id": mine[0].external_id,
+                "title": mine[0].title,
+                "passages": len(mine),
+                "chunks": [one.chunk_id for one in mine[:SUPPORTING]],
+            }
+            for mine in best
         ]
 
     def graph(self, state: LiveState, principal: Principal) -> EntityGraph:
