@@ -21,7 +21,7 @@ from kernel.storage.breakers import BreakerRow, BreakerRule, Breakers, State
 
 FRESH_SECONDS = 0.5
 """How long a process goes by what it last read of a breaker."""
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 """How long a call waits for its turn under a rate limit before it is put off."""
 SOON_SECONDS = 1.0
 """When to ask again while another's probe is under way."""

@@ -39,9 +39,9 @@ class Call:
     """One try at a step (or at one item of its loop). `key` is the same for every try at it.
 
     `visible` is all that its templates saw. `preview` gives, for an output that this step might have, the filled-in
-    `with` of the steps that its own `with` names under `effects`: what exactly would happen. `notes` are what earlier tries and turns noted (agents keep their decisions
-    there), `note` adds one, durably, before it returns; it raises where the run was taken over or cancelled.
-    `left` gives the seconds that are left of the step's timeout.
+    `with` of the steps that its own `with` names under `effects`: what exactly would happen. `notes` are what earlier
+    tries and turns noted (agents keep their decisions there), `note` adds one, durably, before it returns; it raises
+    where the run was taken over or cancelled. `left` gives the seconds that are left of the step's timeout.
     """
 
     run_id: str
@@ -94,13 +94,18 @@ class Waits:
 
 
 class StepFailed(Exception):
-    """A step's own failure. `retryable`: trying again may help; `slug` names the sort; `output` is shown of it."""
+    """A step's own failure. `retryable`: trying again may help, though not before `after` seconds; `slug` names the
+    sort; `output` is shown of it.
+    """
 
-    def __init__(self, message: str, *, slug: str = "failed", retryable: bool = False, output: Any = None) -> None:
+    def __init__(
+        self, message: str, *, slug: str = "failed", retryable: bool = False, output: Any = None, after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.slug = slug
         self.retryable = retryable
         self.output = output
+        self.after = after
 
 
 class Kind(Protocol):
