@@ -35,6 +35,8 @@ NOT_RECORDS = {
     "job": "a queue of work that changes as it is done; what a job did is an entry of its own",
     "trigger_mark": "how far changes were acted on; the runs that they started are records of their own",
     "prompt_favourite": "what people marked for themselves; nothing follows from it",
+    "breaker": "counts that change with every failure; that one opened or closed is an entry of its own",
+    "allowance": "how full the buckets of rate limits are; nothing follows from it later",
     "idempotency": "replies kept for a request that is sent again; no proof, report or lineage reads them",
 }
 """Tables that record nothing, and why."""

@@ -170,7 +170,7 @@ def _refusal(response: httpx.Response, deadline: Deadline) -> FailedTry:
         return FailedTry(f"redirects elsewhere ({status}), which is not followed")
     words = read_fault(_start(response, deadline))
     what = f"answered {status}" + (f": {words}" if words else "")
-    return FailedTry(what, again=worth_retrying(status), after=_retry_after(response.headers))
+    return FailedTry(what, again=worth_retrying(status), after=retry_after(response.headers))
 
 
 def _start(response: httpx.Response, deadline: Deadline) -> bytes:
@@ -187,7 +187,7 @@ def _start(response: httpx.Response, deadline: Deadline) -> bytes:
     return body[:FAULT_BYTES]
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def retry_after(headers: httpx.Headers) -> float | None:
     """Seconds to wait as the server asks (RFC 9110, 10.2.3), a date counted from the server's own clock."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

@@ -660,3 +660,39 @@ run_event = Table(
     "the leaves; `data` names nobody.",
 )
 Index("ix_run_event_run_id", run_event.c.run_id, run_event.c.leaf)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("key", String(160), primary_key=True),
+    Column("begun", ForeignKey("ledger_leaf.number"), nullable=False, unique=True),
+    Column("done", ForeignKey("ledger_leaf.number"), unique=True),
+    Column("sink", String(16), nullable=False),
+    Column("once", Boolean, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    _when(),
+    comment="What runs put into files, web hooks and mails, by the key of the step: the entries that say it was begun "
+    "and done. `once`: the sink takes the same key once; else what was begun and not done may have arrived. `sha256` "
+    "is over what was delivered, empty once that was erased.",
+)
+
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("probes", Integer, nullable=False),
+    comment="Circuit breakers, by what they guard: closed, open or half-open. `failures` in a row since the moment "
+    "`since`; nothing is let through before `until`, and after it one probe at a time. Moments are Unix seconds.",
+)
+
+allowance = Table(
+    "allowance",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("free_at", Float, nullable=False),
+    comment="Rate limits, by what they guard: the moment (Unix seconds) at which the bucket is full again.",
+)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
+from kernel.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
 from kernel.ids import sha256
 from kernel.records import Choice, Principal, PromptVersion, Role
 from kernel.storage.prompts import RULES, TESTED, Prompts

@@ -53,6 +53,9 @@ NEW = (
     "release",
     "release_move",
     "feedback",
+    "delivery",
+    "breaker",
+    "allowance",
 )
 
 
