@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from math import isfinite
+from typing import Any, NoReturn
 
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.prompts.output import json_of
@@ -15,6 +16,7 @@ WAYS = ("tool", "finish", "ask", "hand_off", "escalate")
 SAID = 1000
 """Characters of a thought, a question or a reason."""
 LONGEST_REPLY = 200_000
+DEEPEST = 32
 SENT = 400
 """Longest text that a schema which is sent to a model's server speaks of: servers make a grammar of it."""
 _TEXT: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": SAID}
@@ -87,7 +89,29 @@ def _strict(text: str) -> Any:
     opened = text.strip()
     if opened.startswith("```"):
         opened = opened[opened.index("\n") : opened.rindex("```")]
-    return json.loads(opened, object_pairs_hook=_members, parse_constant=_no_number)
+    value = json.loads(opened, object_pairs_hook=_members, parse_constant=_no_number, parse_float=_finite)
+    if _depth(value) > DEEPEST:
+        raise ValueError("it is nested too deeply")
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for one in level
+            if isinstance(one, (dict, list))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _no_number(text[:20])
 
 
 def _members(pairs: list[tuple[str, Any]]) -> Json:
@@ -97,7 +121,7 @@ def _members(pairs: list[tuple[str, Any]]) -> Json:
     return found
 
 
-def _no_number(name: str) -> Any:
+def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 

@@ -176,7 +176,7 @@ class Loop:
         tool = decision is not None and "tool" in decision
         self._note(
             DECIDED,
-            reply=generation.text,
+            reply=generation.text.encode(errors="replace").decode(),
             decision=decision,
             faults=faults,
             tokens=[prompt, completion],

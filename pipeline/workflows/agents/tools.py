@@ -114,12 +114,12 @@ def _refused(why: str) -> Outcome:
 def _bounded(outcome: Outcome) -> Outcome:
     """An outcome that is JSON and not too long."""
     try:
-        text = json.dumps(outcome.output, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(outcome.output, ensure_ascii=False, allow_nan=False).encode(errors="replace").decode()
     except (TypeError, ValueError, RecursionError):
         return _refused("the tool gave something that is no JSON")
     if len(text) > LONGEST * 2:
         return Outcome(outcome.ok, f"{text[:LONGEST]}… (cut)", outcome.seen)
-    return outcome
+    return Outcome(outcome.ok, json.loads(text), outcome.seen)
 
 
 def arguments_words(schema: Mapping[str, Any]) -> str:
