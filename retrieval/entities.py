@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 
 from graph.export import EntityGraph, Stated
+from graph.names import name_key
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import LiveState, Passage, Principal
 from kernel.storage.corpus import Corpus
@@ -117,6 +118,14 @@ class EntityBrowser:
             for mine in best
         ]
 
+    def named(self, name: str, state: LiveState, principal: Principal) -> str:
+        """The id of the entity that a name or an id means. Raises NotFound."""
+        view, _ = self._library.view(state, principal)
+        node = view.index.entity(name_key(name))
+        if node is None or (view.links.degree[node] == 0 and not len(_edges(view, node))):
+            return entity_id(view, _node(view, name)) if name.startswith("ent_") else _nobody(name)
+        return entity_id(view, node)
+
     def graph(self, state: LiveState, principal: Principal) -> EntityGraph:
         """The whole visible graph, for export."""
         view, _ = self._library.view(state, principal)
@@ -167,6 +176,10 @@ def _node(view: View, public_id: str) -> int:
     if node is None or (view.links.degree[node] == 0 and not len(_edges(view, node))):
         raise NotFound(f"no entity {public_id}")
     return node
+
+
+def _nobody(name: str) -> str:
+    raise NotFound(f"no entity named {name!r}")
 
 
 def _edges(view: View, node: int) -> list[list[int]]:

@@ -53,9 +53,6 @@ NEW = (
     "release",
     "release_move",
     "feedback",
-    "delivery",
-    "breaker",
-    "allowance",
 )
 
 

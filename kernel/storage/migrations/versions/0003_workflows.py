@@ -19,6 +19,9 @@ NEW = (
     "run_event",
     "task",
     "task_event",
+    "delivery",
+    "breaker",
+    "allowance",
 )
 
 
