@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from kernel.errors import InvalidInput
 from kernel.records import AnswerStatus, Passage, Question
 from pipeline.answering import Answering
 from pipeline.oversight.release import Releases
+from pipeline.prompts.anatomy import read_prompt
+from pipeline.prompts.library import DEFAULT, PromptLibrary
 from pipeline.workflows.spec import Stakes, Step, Strict
 from pipeline.workflows.steps.base import Call, Done, Plain, StepFailed, Used, Waits
 from pipeline.workflows.steps.pinned import Snapshot, as_of, chosen, same_model, whole
@@ -103,12 +106,20 @@ class Ask(Plain):
     name: ClassVar[str] = "ask"
     With: ClassVar[type[Strict]] = AskWith
 
-    def __init__(self, answering: Callable[[], Answering], releases: Releases) -> None:
+    def __init__(self, answering: Callable[[], Answering], releases: Releases, library: PromptLibrary) -> None:
         self._answering = answering
         self._releases = releases
+        self._library = library
 
-    def output(self, _step: Step) -> Mapping[str, Any]:
-        """The whole answer."""
+    def prompts(self, step: Step) -> Sequence[str]:
+        """The prompt that it names, or the one that questions get."""
+        return (str(step.with_.get("prompt") or DEFAULT),)
+
+    def output(self, step: Step) -> Mapping[str, Any]:
+        """The whole answer. Raises NotFound for a prompt that is not there, InvalidInput for one that is for no
+        questions.
+        """
+        refuse_ungrounded(self._library, step)
         return ANSWER
 
     def run(self, given: AskWith, call: Call) -> Done | Waits:
@@ -131,6 +142,13 @@ class Ask(Plain):
     def resume(self, _given: AskWith, call: Call, waited: Waits) -> Done | Waits:
         """The answer as its reviewer released it; none where it was rejected, which is an abstention."""
         return released(dict(self._releases.record(waited.ref, call.principal).body))
+
+
+def refuse_ungrounded(library: PromptLibrary, step: Step) -> None:
+    """Raises NotFound where the prompt that a step names is not there, InvalidInput where it is for no questions."""
+    named = step.with_.get("prompt")
+    if isinstance(named, str) and not read_prompt(library.find(named).template).grounded:
+        raise InvalidInput(f"prompt {named} answers from its inputs alone: use a step of kind prompt")
 
 
 def released(answer: Mapping[str, Any]) -> Done | Waits:

@@ -6,7 +6,7 @@ its mean one, so that neither a single stray example nor a broad description dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -80,6 +80,11 @@ class Classify(Plain):
     def __init__(self, embedder: Callable[[], Embedder], runner: PromptRunner) -> None:
         self._embedder = embedder
         self._runner = runner
+
+    def prompts(self, step: Step) -> Sequence[str]:
+        """The one that it names."""
+        named = step.with_.get("prompt")
+        return (str(named.get("name")),) if isinstance(named, Mapping) else ()
 
     def output(self, step: Step) -> Mapping[str, Any]:
         """`by` says what decided, `why` why the prompt did not where it was to; `json` is the prompt's whole reply."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Self
 
@@ -18,9 +18,10 @@ from pipeline.extractive import ExtractiveGenerator
 from pipeline.grounding import Checks, ground
 from pipeline.oversight.release import Releases
 from pipeline.prompts.cases import PinnedPassage
+from pipeline.prompts.library import DEFAULT, PromptLibrary
 from pipeline.prompts.pinned import PinnedEvidence
 from pipeline.workflows.spec import Id, Stakes, Step, Strict, Words
-from pipeline.workflows.steps.asking import COUNT, MAYBE, TEXT, Text, TopK, released, used_for
+from pipeline.workflows.steps.asking import COUNT, MAYBE, TEXT, Text, TopK, refuse_ungrounded, released, used_for
 from pipeline.workflows.steps.base import Call, Done, Plain, StepFailed, Waits
 from pipeline.workflows.steps.pinned import Snapshot, as_of, chosen, same_model, state_at, whole
 from pipeline.workflows.values import ValueType, value_in
@@ -71,6 +72,7 @@ class ExtractParts:
     releases: Releases
     catalog: Catalog
     snapshots: Snapshots
+    library: PromptLibrary
     evidence: Callable[[], PinnedEvidence]
     checks: Callable[[], Checks]
 
@@ -86,8 +88,13 @@ class Extract(Plain):
     def __init__(self, parts: ExtractParts) -> None:
         self._parts = parts
 
+    def prompts(self, step: Step) -> Sequence[str]:
+        """The prompt that it names, or the one that questions get."""
+        return (str(step.with_.get("prompt") or DEFAULT),)
+
     def output(self, step: Step) -> Mapping[str, Any]:
         """Each field with its value, the sentence that gives it, and the id of its answer; and what is missing."""
+        refuse_ungrounded(self._parts.library, step)
         fields = step.with_.get("fields")
         known = fields if isinstance(fields, Mapping) else {}
         shown = {name: _schema(one) for name, one in known.items() if isinstance(one, Mapping)}

@@ -55,10 +55,12 @@ def kinds(parts: KindParts) -> Mapping[str, Kind]:
     def former(run_id: str, step: str, check: str, wanted: int) -> Sequence[float]:
         return former_values(parts.runs, parts.runs.get(run_id), step, check, wanted)
 
-    fields = ExtractParts(parts.answering, parts.releases, parts.catalog, parts.snapshots, parts.evidence, parts.checks)
+    fields = ExtractParts(
+        parts.answering, parts.releases, parts.catalog, parts.snapshots, parts.library, parts.evidence, parts.checks
+    )
     every: tuple[Kind, ...] = (
         Retrieve(parts.answering),
-        Ask(parts.answering, parts.releases),
+        Ask(parts.answering, parts.releases, parts.library),
         PromptStep(parts.runner, parts.library),
         Classify(parts.embedder, parts.runner),
         Extract(fields),

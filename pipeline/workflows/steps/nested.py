@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -14,12 +14,9 @@ from pipeline.workflows.steps.asking import TEXT
 from pipeline.workflows.steps.base import Call, Done, Plain, StepFailed, Used, Waits
 from pipeline.workflows.steps.pinned import whole
 
-DEEPEST = 5
-"""Runs within one another."""
-
 StartChild = Callable[[Call, str, Mapping[str, Any]], str]
 """Starts a run of a workflow for a step, at the version that its run chose; the same run for the same `call.key`. Its
-id. Raises NotFound, InvalidInput for an input that does not fit.
+id. Raises NotFound, InvalidInput for an input that does not fit, or where runs would be nested too deeply.
 """
 
 
@@ -40,30 +37,23 @@ class SubWorkflow(Plain):
         self._start_child = start_child
         self._runs = runs
 
+    def workflows(self, step: Step) -> Sequence[str]:
+        """The one that it names."""
+        named = step.with_.get("name")
+        return (named,) if isinstance(named, str) else ()
+
     def output(self, _step: Step) -> Mapping[str, Any]:
         """The run, and what it put out."""
         return whole({"run": TEXT, "output": {"type": "object"}})
 
     def run(self, given: WorkflowWith, call: Call) -> Done | Waits:
-        """Raises StepFailed where runs would be nested too deeply."""
-        depth = self._depth(call.run_id)
-        if depth >= DEEPEST:
-            raise StepFailed(f"runs are nested at most {DEEPEST} deep", slug="too-deep")
+        """Raises NotFound, InvalidInput for an input that does not fit."""
         child = self._start_child(call, given.name, given.input)
         return self._ended(child) or Waits("run", child, used=Used(refs={"runs": [child]}))
 
     def resume(self, _given: WorkflowWith, _call: Call, waited: Waits) -> Done | Waits:
         """The output of the run, once it is done. Raises StepFailed where it failed or was cancelled."""
         return self._ended(waited.ref) or waited
-
-    def _depth(self, run_id: str) -> int:
-        """How many runs this one is within, itself included."""
-        depth, one = 1, self._runs.get(run_id)
-        while one.parent:
-            parent, colon, _ = one.parent.partition(":")
-            depth += 1 if colon else 0
-            one = self._runs.get(parent)
-        return depth
 
     def _ended(self, child: str) -> Done | None:
         run = self._runs.get(child)
@@ -72,7 +62,7 @@ class SubWorkflow(Plain):
         state = RunState().after(self._runs.events(child))
         ended = state.finished or {}
         if run.status != DONE:
-            where = f" at step {ended['at']}" if ended.get("at") else ""
+            where = f" at step {state.stopped['step']}" if state.stopped is not None else ""
             raise StepFailed(
                 f"run {child} of {run.workflow} is {run.status}{where}", slug="child", output={"run": child}
             )

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from kernel.records import Choice, LiveState
 from kernel.storage.snapshots import Snapshots
 from pipeline.prompts.library import DEFAULT
-from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.steps.base import Call, StepFailed
 
 Snapshot = Literal["pinned", "live"]
 """Which documents a step sees: those of the run's start, or those of now."""
 
 
-def prompts_named(workflow: Workflow) -> list[str]:
-    """Every reference to a prompt that a run must choose a version for at its start, in order, each once."""
-    return list(dict.fromkeys(name for step in workflow.steps for name in prompts_of(step)))
-
-
-def prompts_of(step: Step) -> Iterator[str]:
-    """The prompts that a step names, or that it uses where it names none."""
-    given = step.with_
-    if step.kind in ("ask", "extract"):
-        yield str(given.get("prompt") or DEFAULT)
-    elif step.kind == "prompt" and isinstance(given.get("name"), str):
-        yield given["name"]
-    elif step.kind == "classify" and isinstance(given.get("prompt"), Mapping):
-        yield str(given["prompt"].get("name", ""))
-    elif step.kind == "agent" and isinstance(given.get("prompt"), str):
-        yield given["prompt"]
-
-
 def chosen(call: Call, reference: str | None) -> Choice:
     """The version of a prompt that the run was started with. Raises StepFailed where it chose none."""
     name = reference or DEFAULT
-    found = call.pins.prompts.get(name) or call.pins.prompts.get(name.partition("@")[0])
+    found = call.pins.prompts.get(name)
     if found is None:
         raise StepFailed(f"the run chose no version of prompt {name} at its start: name it without a template")
     return Choice(int(found[0]), str(found[1]), call.pins.policy)

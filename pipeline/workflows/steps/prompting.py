@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from kernel.errors import VouchError
-from pipeline.prompts.anatomy import read_prompt
 from pipeline.prompts.library import PromptLibrary
-from pipeline.prompts.runs import DONE, FAILED, PromptRunner, RunRequest
+from pipeline.prompts.rendering import compile_prompt
+from pipeline.prompts.runs import DONE, FAILED, PromptRunner, RunRequest, refuse_grounded
 from pipeline.workflows.spec import Stakes, Step, Strict
 from pipeline.workflows.steps.asking import COUNT, TEXT
 from pipeline.workflows.steps.base import Call, Done, Plain, StepFailed, Used
@@ -35,17 +34,22 @@ class PromptStep(Plain):
         self._runner = runner
         self._library = library
 
+    def prompts(self, step: Step) -> Sequence[str]:
+        """The one that it names."""
+        named = step.with_.get("name")
+        return (named,) if isinstance(named, str) else ()
+
     def output(self, step: Step) -> Mapping[str, Any]:
-        """The reply; `json` has the schema that the prompt declares now, and is null where it declares none."""
+        """The reply; `json` has the schema that the prompt declares now, and is null where it declares none. Raises
+        NotFound for a prompt that is not there, InvalidInput for one that answers from documents.
+        """
         made = whole({"name": TEXT, "version": COUNT, "sha256": TEXT})
         return whole({"id": TEXT, "text": TEXT, "json": self._json(step), "prompt": made, "tries": COUNT})
 
     def _json(self, step: Step) -> Mapping[str, Any]:
-        try:
-            found = self._library.find(str(step.with_.get("name", "")))
-            declared = read_prompt(found.template).header.output.json_schema
-        except VouchError:
-            return {}
+        compiled = compile_prompt(self._library.find(str(step.with_.get("name", ""))))
+        refuse_grounded(compiled)
+        declared = compiled.anatomy.header.output.json_schema
         return {"type": "null"} if declared is None else declared
 
     def run(self, given: PromptWith, call: Call) -> Done:
