@@ -46,6 +46,8 @@ from kernel.storage.runs import Runs
 from kernel.storage.snapshots import Snapshots
 from kernel.storage.stale import Stale
 from kernel.storage.trials import Trials
+from kernel.storage.triggers import EventSecrets
+from kernel.storage.workflows import Workflows
 from pipeline.answering import Answering, AnsweringSettings, Oversight
 from pipeline.extractive import ExtractiveGenerator
 from pipeline.grounding import Checks
@@ -84,6 +86,9 @@ from pipeline.prompts.testing import NO_BASELINE, Asked, Parts, PromptTester
 from pipeline.prompts.uses import PromptUses, library_dependents, release_dependents
 from pipeline.prompts.vector_file import VectorFile
 from pipeline.recipe import recipe_of
+from pipeline.workflows.gates import Gates as WorkflowGates
+from pipeline.workflows.gates import Proofs
+from pipeline.workflows.library import WorkflowLibrary
 from retrieval.dense import one_thread_each
 from retrieval.entities import EntityBrowser
 from retrieval.helpers import Helpers
@@ -385,6 +390,19 @@ class Workspace:
     @cached_property
     def runs(self) -> Runs:
         return Runs(self.database)
+
+    @cached_property
+    def workflows(self) -> WorkflowLibrary:
+        return WorkflowLibrary(Workflows(self.database), self._workflow_gates, Proofs(self.runs.green))
+
+    def _workflow_gates(self) -> WorkflowGates:
+        """What the policy in force asks of workflows before they go live."""
+        asked = self.policies.in_force().policy.workflows
+        return WorkflowGates(asked.approvals, asked.pilot_runs, asked.owner)
+
+    @cached_property
+    def event_secrets(self) -> EventSecrets:
+        return EventSecrets(self.database)
 
     @cached_property
     def policies(self) -> PolicyBook:

@@ -18,13 +18,6 @@ from kernel.records import Principal, Role
 
 ROLE = "x-vouch-role"
 """Where a route, and so the OpenAPI document, names the least role that it needs."""
-_REACH = {
-    Role.APP: {Role.APP},
-    Role.EDITOR: {Role.APP, Role.EDITOR},
-    Role.REVIEWER: {Role.APP, Role.REVIEWER},
-    Role.ADMIN: set(Role),
-}
-"""By role: the routes that it reaches, by the role that they ask for."""
 _OR = " or "
 LONGEST_SECRET = 256
 
@@ -54,7 +47,7 @@ def authorise(request: Request, roles: Collection[Role]) -> Principal:
         raise Unauthenticated("Send an API key as `Authorization: Bearer vouch_…`; `vouch keys create` makes one.")
     services: Services = request.app.state.services
     principal = services.workspace.keys.authenticate(secret)
-    if _REACH[principal.role].isdisjoint(roles):
+    if principal.role.reaches.isdisjoint(roles):
         raise Forbidden(f"This needs a key of role {_OR.join(roles)}; yours has role {principal.role.value}.")
     return principal
 

@@ -8,15 +8,15 @@ from contextlib import suppress
 from pipeline.workflows.presence import Presence
 from pipeline.workflows.watchdog import Pace, Watchdog
 
-from api.assembly import Workspace
+from api.flows import Flows
 from kernel.errors import Conflict
 
 
 class WorkflowWorker:
-    """This process as a worker, from `start` to `stop`. With `alone` it makes turns and nothing else: no timetables."""
+    """This process as a worker, from `start` to `stop`."""
 
-    def __init__(self, workspace: Workspace, threads: int, pace: Pace | None = None) -> None:
-        self._workspace = workspace
+    def __init__(self, flows: Flows, threads: int, pace: Pace | None = None) -> None:
+        self._flows = flows
         self._threads = threads
         self._pace = pace
         self._stop: list[Callable[[], None]] = []
@@ -28,11 +28,11 @@ class WorkflowWorker:
 
     def start(self) -> None:
         """Begin: what a worker that died on this machine left is taken up within a second."""
-        workspace = self._workspace
-        presence = Presence(workspace.settings.workspace_folder / "workers")
-        engine = workspace.engine_as(presence.id, self._threads)
-        watchdog = Watchdog(engine, workspace.engine_database, presence, workspace.sweeper, self._pace)
-        engine.launch(workspace.runner.advance, workspace.fired, workspace.queues)
+        flows = self._flows
+        presence = Presence(flows.folder / "workers")
+        engine = flows.engine_as(presence.id, self._threads)
+        watchdog = Watchdog(engine, flows.engine_database, presence, flows.sweeper, self._pace)
+        engine.launch(flows.runner.advance, flows.fired, flows.queues)
         watchdog.start()
         self._stop = [watchdog.close, engine.close, presence.close]
 

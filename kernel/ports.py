@@ -71,7 +71,9 @@ class GenerationRequest:
     evidence: Evidence
     passage_ids: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What the prompt asks of the model: `model`, `temperature`, `max_tokens`; what is left out is as configured."""
+    """What the prompt asks of the model: `model`, `temperature`, `max_tokens`; what is left out is as configured. Also
+    `json_schema`, which the reply is to fit, and `deadline_seconds`: a generator may take no notice of these.
+    """
 
 
 class Generator(Protocol):

@@ -146,6 +146,11 @@ class Role(StrEnum):
         """Whether it reads what others asked, and decides on it."""
         return self in (Role.REVIEWER, Role.ADMIN)
 
+    @property
+    def reaches(self) -> frozenset[Role]:
+        """The roles that it stands for: what asks for one of them, it may do."""
+        return frozenset(Role) if self is Role.ADMIN else frozenset({Role.APP, self})
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -160,11 +165,24 @@ LOCAL_OWNER = Principal("local", Role.ADMIN, None)
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen earlier, by the usual rules, for something that is done only now: number and hash of a prompt's
+    version, and the policy's hash (empty: the one in force).
+    """
+
+    number: int
+    sha256: str
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A question as asked. `as_of` names a snapshot number; None means the one that is live.
 
     `stakes` is low, medium or high; None leaves it to the policy, which may also hold a question for more. `inputs` are
-    those that its prompt declares besides.
+    those that its prompt declares besides. Steps of workflows also give: what was chosen at their run's start; the ids
+    of the only documents that are searched (of those that the principal may see); and a key, asked with which a second
+    time it gets the answer that was recorded the first time.
     """
 
     text: str
@@ -175,6 +193,9 @@ class Question:
     session: str | None = None
     stakes: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Choice | None = None
+    within: frozenset[str] | None = None
+    key: str = ""
 
 
 # --- What retrieval finds -----------------------------------------------------------------------------------------

@@ -11,12 +11,27 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from kernel.errors import InvalidInput
 
 PREFIX = "VOUCH_"
+
+
+class HeldSecret(BaseModel):
+    """A secret that steps of workflows use by its name. `hosts`: where it may be sent in a header."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: SecretStr
+    hosts: tuple[str, ...] = ()
 
 
 class Settings(BaseSettings):
@@ -98,7 +113,41 @@ class Settings(BaseSettings):
     max_body_mb: Annotated[int, Field(ge=1, le=4096, description="Largest HTTP request body.")] = 64
     max_question_chars: Annotated[int, Field(ge=16, le=100_000)] = 4000
 
-    @field_validator("home", "models", "ledger_key", "checkpoint_file")
+    workflow_http_allow: Annotated[
+        tuple[str, ...], Field(description="Hosts that steps of workflows may reach over HTTP; by default none.")
+    ] = ()
+    workflow_secrets: Annotated[
+        dict[str, HeldSecret],
+        Field(description="Secrets by the name that steps use, with the hosts they may go to."),
+    ] = {}
+    workflow_sql: Annotated[
+        dict[str, SecretStr], Field(description="URLs of databases that sql steps may read, by the name that they use.")
+    ] = {}
+    workflow_delivery_folder: Annotated[
+        Path | None, Field(description="Folder that files are delivered into; default: in the workspace's folder.")
+    ] = None
+    workflow_smtp_url: Annotated[
+        SecretStr | None, Field(description="smtp://… or smtps://… server that mail goes out through.")
+    ] = None
+    workflow_mail_from: Annotated[str | None, Field(description="Address that mail is sent from.")] = None
+    workflow_mail_allow: Annotated[
+        tuple[str, ...], Field(description="Addresses, or @domains, that mail may go to; by default none.")
+    ] = ()
+    workflow_rates: Annotated[
+        dict[str, Annotated[str, Field(pattern=r"^[1-9]\d{0,6}/([1-9]\d{0,3})?[smhd]$")]],
+        Field(description="Most calls of a target in a time over all workers, such as 60/1m."),
+    ] = {}
+    workflow_breaker_failures: Annotated[
+        int, Field(ge=1, le=1000, description="Failures in a row after which a target is left alone.")
+    ] = 5
+    workflow_breaker_window_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="Time within which these failures lie.")
+    ] = 60.0
+    workflow_breaker_cool_down_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="How long it is left alone before one call tries it again.")
+    ] = 30.0
+
+    @field_validator("home", "models", "ledger_key", "checkpoint_file", "workflow_delivery_folder")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -112,6 +161,11 @@ class Settings(BaseSettings):
     def ledger_key_file(self) -> Path:
         """Where the key lies that signs this workspace's ledger. Made when the ledger is."""
         return self.ledger_key or self.workspace_folder / "ledger.key"
+
+    @property
+    def delivery_folder(self) -> Path:
+        """Where workflows deliver files."""
+        return self.workflow_delivery_folder or self.workspace_folder / "deliveries"
 
     @property
     def model_folder(self) -> Path:
@@ -142,6 +196,8 @@ class Settings(BaseSettings):
             )
         try:
             return cls(**{key: value for key, value in flags.items() if value is not None})
+        except SettingsError as error:
+            raise InvalidInput(f"{error}: in the environment it is given as JSON") from error
         except tomllib.TOMLDecodeError as error:
             raise InvalidInput(f"vouch.toml in the home folder is not valid TOML: {error}") from error
         except ValidationError as error:

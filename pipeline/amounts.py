@@ -81,17 +81,28 @@ class Amount:
     strict: bool = True
 
 
+class Placed(NamedTuple):
+    """An amount, and where it begins."""
+
+    start: int
+    amount: Amount
+
+
 def amounts(text: str) -> frozenset[Amount]:
     """Every number and date of a text."""
-    found: set[Amount] = set()
+    return frozenset(one.amount for one in amounts_at(text))
+
+
+def amounts_at(text: str) -> list[Placed]:
+    """Every number and date of a text and where it begins, first the dates, then the numbers, each in order."""
+    found: list[Placed] = []
     rest = list(text)
     for match in _DATE.finditer(text):
         iso = _iso(match)
         if iso:
-            found.add(Amount(iso, "date"))
+            found.append(Placed(match.start(), Amount(iso, "date")))
             rest[match.start() : match.end()] = " " * (match.end() - match.start())
-    found.update(_numbers("".join(rest)))
-    return frozenset(found)
+    return [*found, *_numbers("".join(rest))]
 
 
 def other_codes(claim: str, quotes: str) -> frozenset[str]:
@@ -173,13 +184,13 @@ def _iso(match: re.Match[str]) -> str | None:
     return "-".join(parts)
 
 
-def _numbers(text: str) -> Iterator[Amount]:
+def _numbers(text: str) -> Iterator[Placed]:
     found = list(_NUMBER.finditer(text))
     tokens = [_Token(one, (one.group("word") or one.group("share") or "").casefold()) for one in found]
     place = 0
     while place < len(tokens):
         if tokens[place].word == "half":
-            yield Amount("50", "%", strict=False)
+            yield Placed(tokens[place].match.start(), Amount("50", "%", strict=False))
         number = _number(tokens, place)
         if number is None:
             place += 1
@@ -187,7 +198,7 @@ def _numbers(text: str) -> Iterator[Amount]:
         value, strict, after = number
         unit, after = _unit(tokens, after)
         base, factor = _UNITS.get(tokens[place].match.group("sign") or unit, ("", 1.0))
-        yield Amount(_shown(value * factor), base, strict)
+        yield Placed(tokens[place].match.start(), Amount(_shown(value * factor), base, strict))
         place = after
 
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, TypeVar
 
-from kernel.errors import GenerationFailed, InvalidInput
-from kernel.ids import random_id, sha256
+from kernel.errors import GenerationFailed, InvalidInput, NotFound
+from kernel.ids import derived_id, random_id, sha256
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
     AnswerSentence,
@@ -183,6 +184,11 @@ class Answering:
         self._settings = settings
         self._checks = checks or Checks()
 
+    @property
+    def model(self) -> str:
+        """What writes answers, as `provider/name`."""
+        return f"{self._generator.info.provider}/{self._generator.info.name}"
+
     def retrieve(self, question: Question, *, explain: bool = False) -> Retrieved:
         """The passages alone, without an answer. Raises InvalidInput, or NotFound for an unknown snapshot."""
         begin = time.perf_counter()
@@ -190,8 +196,10 @@ class Answering:
         top_k = question.top_k or self._settings.top_k
 
         def search() -> tuple[LiveState, Found]:
-            state = self._state(question)
-            return state, self._searcher.search(question.text, state, question.principal, top_k, explain=explain)
+            state, who = self._state(question), question.principal
+            return state, self._searcher.search(
+                question.text, state, who, top_k, explain=explain, within=question.within
+            )
 
         state, found = self._steadily(search)
         timings = found.timings_ms | {"total": _since(begin)}
@@ -216,7 +224,7 @@ class Answering:
 
         def assembled() -> Evidence:
             state, at = self._state(question), datetime.now(UTC).isoformat(timespec="microseconds")
-            found = self._searcher.search(question.text, state, question.principal, top_k)
+            found = self._searcher.search(question.text, state, question.principal, top_k, within=question.within)
             whole = assemble(found, state.snapshot, self._settings.context_tokens)
             return judge_context(policy, matter, whole, self._standings, state.access_version, at)[0]
 
@@ -240,11 +248,31 @@ class Answering:
         Where a document is withdrawn while an answer stands on it, that answer is given up and the question asked anew.
         """
         begin = time.perf_counter()
-        answer = self._steadily(lambda: self._record(self.compose(self.pin(question)), begin, reask_of))
+        answer_id, known = self._under_key(question) if question.key else ("", None)
+        if known is not None:
+            return known
+        answer = self._steadily(lambda: self._record(self.compose(self.pin(question)), begin, reask_of, answer_id))
         experiment = answer["prompt"].get("experiment")
         if experiment and self._oversight and self._oversight.watch:
             self._oversight.watch(experiment)
         return answer
+
+    def _under_key(self, question: Question) -> tuple[str, dict[str, Any] | None]:
+        """The id that the answer to a question with a key gets, and the answer itself where the same was asked with
+        that key before. One that failed, or that was asked something else, is not taken again.
+        """
+        for place in count():
+            answer_id = derived_id("ans", question.key, str(place))
+            try:
+                found = self._answers.get(answer_id, question.principal)
+            except NotFound:
+                return answer_id, None
+            same = not found.erased and _asks(found.body) == (question.text, question.as_of)
+            if same and found.body["status"] != AnswerStatus.FAILED.value:
+                return answer_id, dict(found.body) | {
+                    "ledger": {"index": found.number, "leaf_sha256": found.leaf_sha256}
+                }
+        raise AssertionError
 
     def _steadily(self, act: Callable[[], T]) -> T:
         """The result of `act`, made anew where documents were taken away meanwhile: nobody sees what is gone."""
@@ -275,6 +303,8 @@ class Answering:
         """The policy and the prompt that this question gets, both of one moment: a release moves them together."""
         if self._oversight is None:
             return compile_policy(shipped_policy()), self._chosen(question)
+        if question.chosen is not None and question.chosen.policy:
+            return self._oversight.book.by_sha256(question.chosen.policy), self._chosen(question)
         policy = self._oversight.book.in_force()
         for _ in range(OVERTAKEN_TRIES):
             chosen, again = self._chosen(question), self._oversight.book.in_force()
@@ -290,8 +320,7 @@ class Answering:
         library = self._oversight.prompts if self._oversight else None
         if library is None:
             return Chosen(compile_prompt(shipped_prompt()))
-        info = self._generator.info
-        asker = Asker(question.principal, question.session, f"{info.provider}/{info.name}", question.stakes)
+        asker = Asker(question.principal, question.session, self.model, question.stakes, question.chosen)
         chosen = library.choose(question.prompt, asker)
         if not chosen.compiled.anatomy.grounded:
             name = chosen.version.name
@@ -307,7 +336,9 @@ class Answering:
         refused = refusal(policy, before)
         if refused is not None:
             return _refused(pinned, matter, before, refused, begin)
-        found = self._searcher.search(question.text, pinned.state, question.principal, settings.top_k)
+        found = self._searcher.search(
+            question.text, pinned.state, question.principal, settings.top_k, within=question.within
+        )
         whole = assemble(found, pinned.state.snapshot, settings.context_tokens)
         access = pinned.state.access_version
         evidence, within = judge_context(policy, matter, whole, self._standings, access, pinned.at)
@@ -453,6 +484,7 @@ class Answering:
             "stakes": pinned.question.stakes,
             **({"session": pinned.question.session} if pinned.question.session else {}),
             **({"inputs": dict(pinned.inputs)} if pinned.inputs else {}),
+            **({"within": sorted(pinned.question.within)} if pinned.question.within is not None else {}),
             "matter": {"topics": sorted(composed.matter.topics), "stakes": composed.matter.stakes},
             "verdicts": [verdict_json(verdict) for verdict in composed.verdicts],
             "policy_checks": {rule: asdict(reply) for rule, reply in composed.replies.items()},
@@ -468,8 +500,11 @@ class Answering:
             **({"tries": [asdict(one) for one in composed.tries]} if composed.tries else {}),
         }
 
-    def _record(self, composed: Composed, begin: float, reask_of: str | None = None) -> dict[str, Any]:
+    def _record(
+        self, composed: Composed, begin: float, reask_of: str | None = None, answer_id: str = ""
+    ) -> dict[str, Any]:
         body, run = self.body_of(composed), self.run_of(composed)
+        body |= {"id": answer_id} if answer_id else {}
         run |= {"reask_of": reask_of} if reask_of else {}
         cited = {citation["chunk_id"] for citation in body["citations"]}
         recording = time.perf_counter()
@@ -503,6 +538,11 @@ class Answering:
             )
 
         return open_review
+
+
+def _asks(body: Mapping[str, Any]) -> tuple[str, int | None]:
+    """What an answer was asked, and of which snapshot."""
+    return body["question"], body["retrieval"]["as_of"]
 
 
 def policy_json(composed: Composed) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import networkx as nx
 import numpy as np
 
 from graph.export import EntityGraph, Stated
+from graph.names import name_key
 from kernel.errors import InvalidInput, NotFound
-from kernel.records import LiveState, Principal
+from kernel.records import LiveState, Passage, Principal
 from kernel.storage.corpus import Corpus
 from retrieval.library import Library
 from retrieval.standing import aliases
@@ -95,6 +96,36 @@ class EntityBrowser:
             for kind, number in nodes
         ]
 
+    def documents(
+        self, entity_id: str, state: LiveState, principal: Principal, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """Documents whose passages name an entity, those first that name it in most, with these passages."""
+        view, _ = self._library.view(state, principal)
+        rows = view.index.chunk_id[_chunks_of(view, _node(view, entity_id))[:MOST_LINKS]].tolist()
+        passages = [passage for _, (passage, _) in sorted(self._corpus.passages(rows).items())]
+        held: dict[str, list[Passage]] = {}
+        for passage in passages:
+            held.setdefault(passage.document_id, []).append(passage)
+        best = sorted(held.values(), key=lambda mine: (-len(mine), mine[0].title, mine[0].document_id))[:limit]
+        return [
+            {
+                "document_id": mine[0].document_id,
+                "external_id": mine[0].external_id,
+                "title": mine[0].title,
+                "passages": len(mine),
+                "chunks": [one.chunk_id for one in mine[:SUPPORTING]],
+            }
+            for mine in best
+        ]
+
+    def named(self, name: str, state: LiveState, principal: Principal) -> str:
+        """The id of the entity that a name or an id means. Raises NotFound."""
+        view, _ = self._library.view(state, principal)
+        node = view.index.entity(name_key(name))
+        if node is None or (view.links.degree[node] == 0 and not len(_edges(view, node))):
+            return entity_id(view, _node(view, name)) if name.startswith("ent_") else _nobody(name)
+        return entity_id(view, node)
+
     def graph(self, state: LiveState, principal: Principal) -> EntityGraph:
         """The whole visible graph, for export."""
         view, _ = self._library.view(state, principal)
@@ -145,6 +176,10 @@ def _node(view: View, public_id: str) -> int:
     if node is None or (view.links.degree[node] == 0 and not len(_edges(view, node))):
         raise NotFound(f"no entity {public_id}")
     return node
+
+
+def _nobody(name: str) -> str:
+    raise NotFound(f"no entity named {name!r}")
 
 
 def _edges(view: View, node: int) -> list[list[int]]:

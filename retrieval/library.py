@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernel.records import LiveState, Principal
 from kernel.storage.corpus import Corpus, IndexRow
@@ -52,17 +53,24 @@ class Library:
         """`exact` where vectors are never searched approximately, else `auto`."""
         return "exact" if self._exact else "auto"
 
-    def view(self, state: LiveState, principal: Principal) -> tuple[View, DenseIndex]:
-        """What `principal` sees of `state.snapshot`, under `state`'s version of the access rules."""
+    def view(
+        self, state: LiveState, principal: Principal, within: frozenset[str] | None = None
+    ) -> tuple[View, DenseIndex]:
+        """What `principal` sees of `state.snapshot`, under `state`'s version of the access rules; of the documents with
+        these ids alone, where `within` names some.
+        """
         opened = self.reach(state.last_chunk)
-        key = (state.snapshot, state.access_version, principal.groups, id(opened))
+        key = (state.snapshot, state.access_version, principal.groups, within, id(opened))
         with self._lock:
             known = self._views.get(key)
             if known is not None:
                 self._views.move_to_end(key)
                 return known[1], opened.dense
-            base = next((view for old, (_, view) in reversed(self._views.items()) if old[2] == principal.groups), None)
+            alike = (principal.groups, within)
+            base = next((view for old, (_, view) in reversed(self._views.items()) if old[2:4] == alike), None)
         visible = np.array(self._snapshots.visible_revisions(state.snapshot, principal, state.access_version), np.int64)
+        if within is not None:
+            visible = np.intersect1d(visible, self._revisions(opened.index, within))
         view = view_of(opened.index, visible, base)
         with self._lock:
             if opened is self._opened:
@@ -70,6 +78,13 @@ class Library:
             while len(self._views) > VIEWS:
                 self._views.popitem(last=False)
         return view, opened.dense
+
+    def _revisions(self, index: Index, documents: frozenset[str]) -> NDArray[np.int64]:
+        """Row ids of the indexed revisions of documents."""
+        found = (self._corpus.document_row(one) for one in sorted(documents))
+        rows = np.array([row for row in found if row is not None], np.int64)
+        revisions: NDArray[np.int64] = np.unique(index.revision_id[np.isin(index.document_id, rows)]).astype(np.int64)
+        return revisions
 
     def reach(self, last_chunk: int) -> Opened:
         """The index as far as chunk `last_chunk` at least: the open one, the one on the shelf, or one built further."""

@@ -103,14 +103,16 @@ class Searcher:
         top_k: int,
         *,
         explain: bool = False,
+        within: frozenset[str] | None = None,
     ) -> Found:
-        """The `top_k` best passages of `state.snapshot` that `principal` may see.
+        """The `top_k` best passages of `state.snapshot` that `principal` may see: of all documents, or of those with
+        the ids in `within` as if there were no others.
 
         With `explain`, each carries its signals and what they contribute to its score.
         """
         begin = time.perf_counter()
         vector = self._encoding.submit(self._embedder.embed, [text])
-        view, dense = self._library.view(state, principal)
+        view, dense = self._library.view(state, principal, within)
         wording = search_words(view, text, self._each)
         asked = Asked(text, vector.result()[0], wording.entities)
         encoded = time.perf_counter()

@@ -14,6 +14,8 @@ from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import Column, Connection, Engine, Row, Table, and_, create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from tamper_prompts import fill_prompts
+from tamper_workflows import fill_workflows
+from task_parts import fill_tasks
 from workflow_parts import Bench
 
 from kernel.ids import sha256
@@ -31,11 +33,15 @@ FAR = 1_000_003
 
 NOT_RECORDS = {
     "job": "a queue of work that changes as it is done; what a job did is an entry of its own",
+    "trigger_mark": "how far changes were acted on; the runs that they started are records of their own",
     "prompt_favourite": "what people marked for themselves; nothing follows from it",
+    "breaker": "counts that change with every failure; that one opened or closed is an entry of its own",
+    "allowance": "how full the buckets of rate limits are; nothing follows from it later",
     "idempotency": "replies kept for a request that is sent again; no proof, report or lineage reads them",
 }
 """Tables that record nothing, and why."""
 NOT_SAID = {
+    ("task", "woken"): "whether a run was told of a decision; telling it once more does nothing",
     ("relation", "id"): "a row number that nothing refers to",
     ("run_state", "epoch"): "who may write next; what was written is in the journal",
     ("run_state", "turn"): "which turn is the next; what was done in turns is in the journal",
@@ -77,7 +83,8 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    for more in (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_runs, erase_some):
+    fills = (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_workflows, fill_runs, fill_tasks)
+    for more in (*fills, erase_some):
         more(made)
 
 
@@ -271,6 +278,9 @@ _CALLED: dict[str, dict[str, str]] = {
     "snapshot": {"number": "snapshot"},
     "api_key": {"id": "key"},
     "prompt_version": {"sha256": "prompt"},
+    "workflow_version": {"sha256": "workflow"},
+    "workflow_event": {"leaf": "ledger entry", "name": "workflow"},
+    "event_secret": {"leaf": "ledger entry", "name": "event"},
     "feedback": {"leaf": "ledger entry"},
     "ledger_leaf": {"number": "ledger entry"},
     "ledger_payload": {"number": "ledger entry"},
@@ -286,6 +296,8 @@ _CALLED: dict[str, dict[str, str]] = {
     "policy_release": {"leaf": "ledger entry"},
     "review": {"id": "review"},
     "review_event": {"leaf": "ledger entry", "review_id": "review"},
+    "task": {"id": "task"},
+    "task_event": {"leaf": "ledger entry", "task_id": "task"},
     "hold": {"id": "hold"},
     "erasure": {"id": "erasure"},
     "erased_leaf": {"leaf": "ledger entry", "number": "ledger entry"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -11,7 +12,7 @@ from rich.console import Console
 from api.cli.call import Call, command, group
 from api.cli.output import table
 from api.views import Json, page_json
-from kernel.settings import PREFIX, Settings
+from kernel.settings import PREFIX, HeldSecret, Settings
 
 commands = group("Settings.")
 
@@ -46,4 +47,10 @@ def settings_json(settings: Settings, flags: dict[str, object]) -> list[Json]:
 
 
 def _shown(value: object) -> object:
+    if isinstance(value, HeldSecret):
+        return {"value": str(value.value), "hosts": list(value.hosts)}
+    if isinstance(value, Mapping):
+        return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return [_shown(one) for one in value]
     return str(value) if isinstance(value, SecretStr | Path) else value

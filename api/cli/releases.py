@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, group, number_cursor, page_of
 from api.cli.inputs import read_inputs
 from api.cli.options import Cursor, Limit
 from api.cli.output import safe
-from api.cli.prompts.group import KeyOption, actor_of
 from api.views import Json, moved_json, release_json
 from kernel.errors import InvalidInput
 

@@ -55,7 +55,7 @@ def start_run(name: str, body: RunRequest, call: Caller, once: CarryOut) -> JSON
 
     def start() -> dict[str, Any]:
         wanted = Wanted(reference, given, call.principal, dedup=dedup, priority=body.priority)
-        return run_json(call.services.workspace.run_desk.start(wanted))
+        return run_json(call.services.flows.desk.start(wanted))
 
     return once(body.model_dump(), start, 202)
 
@@ -84,7 +84,7 @@ def list_runs(
 @router.get("/runs/{run_id}", response_model=RunWhole, **guarded(Role.APP, "get_run", "Read a run", 404))
 def get_run(run_id: RunId, call: Caller) -> JSONResponse:
     """A run with its input, what it was pinned to, every step with its output, and what it made."""
-    return JSONResponse(call.services.workspace.run_reader.whole(run_id, call.principal))
+    return JSONResponse(call.services.flows.reader.whole(run_id, call.principal))
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def follow_run(
     """As JSON: the journal so far. As `text/event-stream`: each row as it is written, until the run ends, with
     heartbeats; `Last-Event-ID` goes on after a row.
     """
-    run = await run_in_threadpool(call.services.workspace.run_desk.get, run_id, call.principal)
+    run = await run_in_threadpool(call.services.flows.desk.get, run_id, call.principal)
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else -1
     if "text/event-stream" not in accept:
         events = await run_in_threadpool(call.services.workspace.runs.events, run_id, after)
@@ -139,8 +139,8 @@ def _event(event: RunEvent) -> str:
     **guarded(Role.APP, "open_chain", "Open the whole chain of a run", 404),
 )
 def open_chain(run_id: RunId, call: Caller) -> JSONResponse:
-    """The run, its spec and pins, the answers and documents it stood on, people's decisions, and the runs it started."""
-    return JSONResponse(call.services.workspace.run_reader.chain(run_id, call.principal))
+    """The run, its spec and pins, the answers and documents it stood on, what people decided, the runs it started."""
+    return JSONResponse(call.services.flows.reader.chain(run_id, call.principal))
 
 
 @router.get(
@@ -152,7 +152,7 @@ def compare_runs(
     run_id: RunId, call: Caller, other: Annotated[Text, Query(alias="with", max_length=40)]
 ) -> JSONResponse:
     """What differs: input, pins, each step's output and time."""
-    reader = call.services.workspace.run_reader
+    reader = call.services.flows.reader
     one, former = reader.whole(run_id, call.principal), reader.whole(other, call.principal)
     return JSONResponse(compared(one, former))
 
@@ -162,7 +162,7 @@ def compare_runs(
 )
 def cancel_run(run_id: RunId, body: CancelRequest, call: Caller, once: CarryOut) -> JSONResponse:
     """Nothing more is begun; what was done is taken back where the workflow says how. One's own; admins any."""
-    desk = call.services.workspace.run_desk
+    desk = call.services.flows.desk
     return once(body.model_dump(), lambda: run_json(desk.cancel(run_id, call.principal, body.reason)))
 
 
@@ -171,7 +171,7 @@ def cancel_run(run_id: RunId, body: CancelRequest, call: Caller, once: CarryOut)
 )
 def resume_run(run_id: RunId, call: Caller, once: CarryOut) -> JSONResponse:
     """A run that failed or was cancelled goes on: what failed is done again, what was done is kept."""
-    return once({}, lambda: run_json(call.services.workspace.run_desk.resume(run_id, call.principal)))
+    return once({}, lambda: run_json(call.services.flows.desk.resume(run_id, call.principal)))
 
 
 @router.post(
@@ -181,5 +181,5 @@ def resume_run(run_id: RunId, call: Caller, once: CarryOut) -> JSONResponse:
 )
 def fork_run(run_id: RunId, body: ForkRequest, call: Caller, once: CarryOut) -> JSONResponse:
     """Outputs that do not follow from that step are kept, with the same pins."""
-    desk = call.services.workspace.run_desk
+    desk = call.services.flows.desk
     return once(body.model_dump(), lambda: run_json(desk.fork(run_id, body.step, call.principal)), 202)

@@ -23,6 +23,8 @@ LONGEST_WAIT_SECONDS = 8.0
 FAULT_BYTES = 64 * 1024
 FAULT_SECONDS = 2.0
 SENTENCE_CHARACTERS = 400
+REFUSALS = frozenset({400, 404, 415, 422, 501})
+"""Statuses by which servers say that they do not know a part of a request."""
 PLAIN_STATUS = {
     401: "does not accept the API key (401)",
     403: "does not let this API key use the model (403)",
@@ -72,20 +74,37 @@ class ModelServer:
         self._client = client or httpx.Client(transport=DeadlineTransport(), trust_env=False)
         self._clock = clock
         self._sleep = sleep
+        self._plainly = False
 
     def close(self) -> None:
         """Closes its connections. An injected client stays open: it belongs to whoever made it."""
         if self._owned:
             self._client.close()
 
-    def post(self, body: bytes, accept: str, read: Callable[[httpx.Response, Deadline], _Reply]) -> _Reply:
+    def post(
+        self,
+        body: bytes,
+        accept: str,
+        read: Callable[[httpx.Response, Deadline], _Reply],
+        *,
+        plain: bytes | None = None,
+        seconds: float | None = None,
+    ) -> _Reply:
         """What `read` makes of the first good response; `read` raises FailedTry for one that is no whole reply.
 
+        `plain` is the same request for a server that refuses `body`: it is sent then at once, and from the next request
+        on where that went well. `seconds` may bring the deadline nearer.
         Raises the error given at the start, with what happened, where no try brought one by the deadline.
         """
-        deadline = Deadline(self._clock() + self._seconds, self._clock)
+        allowed = self._seconds if seconds is None else min(seconds, self._seconds)
+        deadline = Deadline(self._clock() + allowed, self._clock)
+        body = plain if plain is not None and self._plainly else body
         for number in range(1, self._retries + 2):
-            outcome = self._try(body, accept, read, deadline)
+            outcome = self._try(body, accept, read, deadline, allowed)
+            if isinstance(outcome, FailedTry) and outcome.refused and plain not in (None, body):
+                body = plain or body
+                outcome = self._try(body, accept, read, deadline, allowed)
+                self._plainly = not isinstance(outcome, FailedTry)
             if not isinstance(outcome, FailedTry):
                 return outcome
             failed = outcome
@@ -97,10 +116,15 @@ class ModelServer:
         raise error(self._sentence(str(failed), number))
 
     def _try(
-        self, body: bytes, accept: str, read: Callable[[httpx.Response, Deadline], _Reply], deadline: Deadline
+        self,
+        body: bytes,
+        accept: str,
+        read: Callable[[httpx.Response, Deadline], _Reply],
+        deadline: Deadline,
+        allowed: float,
     ) -> _Reply | FailedTry:
         """Returned, not raised, so that no error ever carries this one and the server's words along."""
-        late = FailedTry(f"gave no whole answer within {self._seconds:g} s")
+        late = FailedTry(f"gave no whole answer within {allowed:g} s")
         left = deadline.left()
         if left <= 0:
             return late
@@ -170,7 +194,8 @@ def _refusal(response: httpx.Response, deadline: Deadline) -> FailedTry:
         return FailedTry(f"redirects elsewhere ({status}), which is not followed")
     words = read_fault(_start(response, deadline))
     what = f"answered {status}" + (f": {words}" if words else "")
-    return FailedTry(what, again=worth_retrying(status), after=_retry_after(response.headers))
+    again, after = worth_retrying(status), retry_after(response.headers)
+    return FailedTry(what, again=again, after=after, refused=status in REFUSALS)
 
 
 def _start(response: httpx.Response, deadline: Deadline) -> bytes:
@@ -187,7 +212,7 @@ def _start(response: httpx.Response, deadline: Deadline) -> bytes:
     return body[:FAULT_BYTES]
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def retry_after(headers: httpx.Headers) -> float | None:
     """Seconds to wait as the server asks (RFC 9110, 10.2.3), a date counted from the server's own clock."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

@@ -71,13 +71,26 @@ class OpenAIGenerator:
         self._server.close()
 
     def generate(self, request: GenerationRequest) -> Generation:
-        """The whole answer. Raises GenerationFailed, with what happened, where none came by the deadline."""
-        reply = self._server.post(self._body(request), "text/event-stream, application/json", read_reply)
+        """The whole answer. Raises GenerationFailed, with what happened, where none came by the deadline.
+
+        Two options steer how it is asked, and are no part of what is recorded: `json_schema` is a schema that the reply
+        is to fit, for servers that know how, and `deadline_seconds` may shorten the deadline.
+        """
+        schema, seconds = request.options.get("json_schema"), request.options.get("deadline_seconds")
+        body = self._body(request)
+        reply = self._server.post(
+            body if schema is None else self._body(request, {"name": "reply", "schema": schema}),
+            "text/event-stream, application/json",
+            read_reply,
+            plain=None if schema is None else body,
+            seconds=seconds,
+        )
         return replace(reply, model=self._info(request.options)) if request.options else reply
 
-    def _body(self, request: GenerationRequest) -> bytes:
+    def _body(self, request: GenerationRequest, schema: Mapping[str, Any] | None = None) -> bytes:
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         stream = {"stream": True, "stream_options": {"include_usage": True}}
         asked = self._info(request.options)
         steering = {name: asked.parameters[name] for name in self._parameters}
-        return json.dumps({"model": asked.name, "messages": messages, **steering, **stream}).encode()
+        form = {} if schema is None else {"response_format": {"type": "json_schema", "json_schema": schema}}
+        return json.dumps({"model": asked.name, "messages": messages, **steering, **stream, **form}).encode()

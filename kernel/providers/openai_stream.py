@@ -36,11 +36,21 @@ class FailedTry(Unavailable):
     """One try gave no whole answer. Its text completes "the model server at X …" and may quote the server.
 
     `again` says whether another try may help; `after` is how many seconds the server asks to wait before it. `replied`:
-    the model ended its reply as it meant to, and there is no answer in it.
+    the model ended its reply as it meant to, and there is no answer in it. `refused`: the server does not take such a
+    request.
     """
 
-    def __init__(self, what: str, *, again: bool = False, after: float | None = None, replied: bool = False) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        again: bool = False,
+        after: float | None = None,
+        replied: bool = False,
+        refused: bool = False,
+    ) -> None:
         super().__init__(what)
+        self.refused = refused
         self.again = again
         self.after = after
         self.replied = replied

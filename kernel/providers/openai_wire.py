@@ -16,6 +16,7 @@ import httpx
 WRITE_BYTES = 16 * 1024
 CONNECTIONS = 256
 
+Addresses = Callable[[str, int], list[str]]
 SocketOptions = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]]
 
 
@@ -87,6 +88,9 @@ class _Stream(httpcore.NetworkStream):
 class _Backend(httpcore.SyncBackend):
     """Connects by the deadline: addresses that do not answer share the time that is left."""
 
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+
     def connect_tcp(
         self,
         host: str,
@@ -95,7 +99,7 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: SocketOptions | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = _addresses(host, port)
+        addresses = self._addresses(host, port)
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for position, address in enumerate(addresses):
             wait = _wait(timeout, httpcore.ConnectTimeout)
@@ -107,7 +111,8 @@ class _Backend(httpcore.SyncBackend):
         raise failure
 
 
-def _addresses(host: str, port: int) -> list[str]:
+def addresses_of(host: str, port: int) -> list[str]:
+    """The addresses of a host, looked up once. Raises httpcore.ConnectError where there is none."""
     try:
         found = getaddrinfo(host, port, type=SOCK_STREAM)
     except (gaierror, UnicodeError) as error:
@@ -119,15 +124,15 @@ class DeadlineTransport(httpx.BaseTransport):
     """HTTP/1.1 held to the `Deadline` of the calling thread, past any proxy.
 
     A connection serves one request: the server may close one that is kept just as it is used again, and that
-    would cost a try.
+    would cost a try. `addresses` says where a host and port lead; only these are connected to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Addresses = addresses_of) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(trust_env=False),
             max_connections=CONNECTIONS,
             max_keepalive_connections=0,
-            network_backend=_Backend(),
+            network_backend=_Backend(addresses),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

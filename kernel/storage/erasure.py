@@ -22,6 +22,7 @@ from kernel.storage.answers import ANSWER, ERASED_ACCESS
 from kernel.storage.database import Database
 from kernel.storage.erasure_rows import (
     CHUNK_FLOOR,
+    COPIED,
     ERASED,
     EXPIRED,
     GONE,
@@ -67,6 +68,7 @@ from kernel.storage.schema import (
     workflow_version,
 )
 from kernel.storage.stale import WITHDRAWN, stale_facts
+from kernel.storage.task_erasure import forget_tasks, showing, task_entries
 
 CERTIFIED = "erasure.certified"
 OF_RUNS = "run."
@@ -78,7 +80,6 @@ KEPT = (
 """Kinds of entries whose payloads stay although they may name a person: the certificate counts them."""
 SHORTEST_NAME = 4
 _ID = re.compile(r"(?:doc|chk)_[a-z2-7]{26}")
-_COPIED = re.compile(r"(?:doc|chk)_[a-z2-7]{26}|ans_[0-9a-v]{30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ class Erasures:
         removed |= forget_library_users(connection, plan.entries, plan.principals)
         forget_reasons(connection, plan.entries)
         removed["ledger_payload"] = remove_payloads(connection, plan.entries)
+        removed |= forget_tasks(connection, plan.entries)
         facts = (
             plan.counts()
             | {
@@ -429,7 +431,7 @@ def _copies(connection: Connection, column: Column[Any], wanted: Collection[str]
         return 0
     marks = [column.like(mark, escape="\\") for mark in ("%doc\\_%", "%ans\\_%")]
     texts = connection.execute(select(column).where(or_(*marks))).scalars()
-    return sum(not set(_COPIED.findall(text)).isdisjoint(wanted) for text in texts)
+    return sum(not set(COPIED.findall(text)).isdisjoint(wanted) for text in texts)
 
 
 def _whole(names: Sequence[str]) -> re.Pattern[str] | None:
@@ -475,7 +477,9 @@ def _collect(connection: Connection, plan: Plan) -> None:
             entries |= set(rows_of(connection, table.c.leaf, table.c.actor, [person]))
         entries |= set(rows_of(connection, prompt_run.c.number, prompt_run.c.principal, [person]))
         entries |= set(rows_of(connection, run_event.c.leaf, run_event.c.actor, [person]))
+    entries |= showing(connection, {*plan.wanted, *rows_of(connection, answer.c.id, answer.c.number, answers)})
     entries |= run_entries(connection, entries, plan.principals)
+    entries |= task_entries(connection, entries)
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -48,6 +49,8 @@ CHUNK_FLOOR = "chunk_floor"
 """Setting: new passages get row numbers above this one, so that none of an erased passage is used again."""
 GONE = "erased"
 """Status of a revision, and what stands in the place of a name that was erased."""
+COPIED = re.compile(r"(?:doc|chk)_[a-z2-7]{26}|ans_[0-9a-v]{30}")
+"""Ids of documents, passages and answers, as they stand in what was made of them."""
 KEY_BLANK = {"name": "", "groups": "[]", "expires_at": None}
 
 

@@ -43,6 +43,7 @@ from kernel.storage.schema import (
 )
 from kernel.storage.snapshots import snapshot_digest
 from kernel.storage.stale import WITHDRAWN, stale_faults
+from kernel.storage.task_checks import task_faults
 from kernel.storage.workflow_checks import workflow_faults
 
 
@@ -79,6 +80,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from run_faults(connection, ledger, by_kind, gone)
         yield from policy_faults(connection, ledger, by_kind, gone)
         yield from review_faults(connection, ledger, by_kind, gone)
+        yield from task_faults(connection, ledger, by_kind, gone)
         yield from _revision_faults(connection)
         yield from _place_faults(connection, by_kind, places, gone)
         yield from erasure_faults(connection, ledger, by_kind)

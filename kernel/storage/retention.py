@@ -21,9 +21,11 @@ from kernel.storage.erasure_rows import (
     remove_requests,
     review_entries,
     rows_of,
+    run_entries,
 )
 from kernel.storage.holds import held_answers, held_principals
 from kernel.storage.schema import answer, ledger_payload, prompt_run
+from kernel.storage.task_erasure import forget_tasks, showing, task_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Retention:
                 return None
             entries = sorted({*due.answers, *due.runs, *_stored(connection, review_entries(connection, due.answers))})
             ids = rows_of(connection, answer.c.id, answer.c.number, due.answers)
+            entries = sorted({*entries, *_stored(connection, _copies(connection, ids))})
             ids += rows_of(connection, prompt_run.c.id, prompt_run.c.number, due.runs)
             people = select(answer.c.number, answer.c.principal).where(answer.c.principal != "")
             mine = set(due.answers)
@@ -93,11 +96,19 @@ class Retention:
             removed = {
                 "idempotency": remove_requests(connection, ids, ()),
                 "ledger_payload": remove_payloads(connection, entries),
-                "prompt_run": forget_library_users(connection, due.runs, ())["prompt_run"],
+                **forget_tasks(connection, entries),
+                **forget_library_users(connection, entries, ()),
             }
             draft = {"state": "running", "removed": removed, "kept": {}, "before": due.before, "held": len(due.held)}
             payload = {"by": by, "reason": f"older than {rules.answers_days} days", "askers": askers}
             return seal(self._database, connection, EXPIRED, random_id("ret"), (entries, []), facts, draft, payload)
+
+
+def _copies(connection: Connection, ids: list[str]) -> set[int]:
+    """Entries of runs of workflows, and of what they asked people, that go with these answers."""
+    entries = showing(connection, ids)
+    entries |= run_entries(connection, entries, ())
+    return entries | task_entries(connection, entries)
 
 
 def _stored(connection: Connection, numbers: set[int]) -> list[int]:

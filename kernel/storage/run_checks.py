@@ -9,9 +9,9 @@ from sqlalchemy import Connection, select
 
 from kernel.records import Fault
 from kernel.storage.ledger import Leaf, Ledger
-from kernel.storage.prompt_checks import paired, payload_of, rows_of
 from kernel.storage.runs import ENDS, FINISHED, REFUSED, RESUMED, STARTED, event_facts, event_record, run_facts
 from kernel.storage.schema import run, run_event, run_state
+from kernel.storage.version_checks import paired, payload_of, rows_of
 
 PREFIX = "run."
 

@@ -249,7 +249,10 @@ class Runs:
             return _one(connection, run_id)
 
     def finish(self, run_id: str, epoch: int, ending: NewEvent) -> Run | None:
-        """End a run: `ending.data` has its `status`. The run that waited for it, woken; None where there is none."""
+        """End a run: `ending.data` has its `status`. The run that waited for it, woken; None where there is none.
+
+        The journal of that run says so, too: it may be under way, and looks there before it lets go.
+        """
         with self._database.write() as connection:
             _check_epoch(connection, run_id, epoch)
             (made,) = _append(self._database, connection, run_id, [ending], SYSTEM)
@@ -257,8 +260,12 @@ class Runs:
             ended = {"status": ending.data["status"], "finished_at": made.created_at, "wake_at": None}
             connection.execute(change.values(**ended))
             parent = str(connection.execute(select(run.c.parent).where(run.c.id == run_id)).scalar_one())
-            waits = parent.partition(":")[0] if ":" in parent else ""
-            return wake(connection, waits) if waits else None
+            waits, _, step = parent.partition(":")
+            if not step or _one(connection, waits).status in ENDS:
+                return None
+            told = NewEvent("child", step.partition(":")[0], data={"run": run_id, "status": ending.data["status"]})
+            _append(self._database, connection, waits, [told], SYSTEM)
+            return wake(connection, waits)
 
     def interrupt(self, run_id: str, event: NewEvent, actor: str) -> Run | None:
         """Write something of an open run from outside, such as its cancellation, and have it looked at; the run where

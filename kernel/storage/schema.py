@@ -527,6 +527,47 @@ review_event = Table(
     comment="Everything that was done with a review, by whom; texts are payloads of the leaves.",
 )
 
+task = Table(
+    "task",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("leaf", ForeignKey("ledger_leaf.number"), nullable=False),
+    Column("sort", String(16), nullable=False),
+    Column("run_id", String(40), nullable=False, index=True),
+    Column("workflow", String(48), nullable=False),
+    Column("spec", String(64), nullable=False),
+    Column("step", String(48), nullable=False),
+    Column("key", String(200), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("starter", String(64), nullable=False),
+    Column("assignee", String(64)),
+    Column("state", String(16), nullable=False),
+    Column("payload_sha256", String(64), nullable=False),
+    Column("deadline", String(32), nullable=False),
+    Column("next_at", String(32)),
+    Column("decided_at", String(32)),
+    Column("woken", Boolean, nullable=False),
+    _when(),
+    comment="What runs of workflows ask of people. `role`: who may decide besides `assignee`, or empty; `next_at`: "
+    "when something is to be done next (remind, escalate, expire); `woken`: whether the run was told of the decision. "
+    "What is shown, the form and what will happen are the payload of `leaf`.",
+)
+Index("ix_task_state", task.c.state, task.c.next_at)
+Index("ix_task_woken", task.c.woken, task.c.state)
+
+task_event = Table(
+    "task_event",
+    metadata,
+    Column("leaf", ForeignKey("ledger_leaf.number"), primary_key=True),
+    Column("task_id", ForeignKey("task.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("actor", String(64), nullable=False, index=True),
+    Column("label", String(48), nullable=False),
+    _when(),
+    comment="Everything that was done with a task, by whom; `label` is what somebody marked it with. Texts are "
+    "payloads of the leaves.",
+)
+
 hold = Table(
     "hold",
     metadata,
@@ -619,3 +660,39 @@ run_event = Table(
     "the leaves; `data` names nobody.",
 )
 Index("ix_run_event_run_id", run_event.c.run_id, run_event.c.leaf)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("key", String(160), primary_key=True),
+    Column("begun", ForeignKey("ledger_leaf.number"), nullable=False, unique=True),
+    Column("done", ForeignKey("ledger_leaf.number"), unique=True),
+    Column("sink", String(16), nullable=False),
+    Column("once", Boolean, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    _when(),
+    comment="What runs put into files, web hooks and mails, by the key of the step: the entries that say it was begun "
+    "and done. `once`: the sink takes the same key once; else what was begun and not done may have arrived. `sha256` "
+    "is over what was delivered, empty once that was erased.",
+)
+
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("probes", Integer, nullable=False),
+    comment="Circuit breakers, by what they guard: closed, open or half-open. `failures` in a row since the moment "
+    "`since`; nothing is let through before `until`, and after it one probe at a time. Moments are Unix seconds.",
+)
+
+allowance = Table(
+    "allowance",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("free_at", Float, nullable=False),
+    comment="Rate limits, by what they guard: the moment (Unix seconds) at which the bucket is full again.",
+)

@@ -163,6 +163,16 @@ class PromptGates(Strict):
     suites: Annotated[list[Literal["bias", "injection"]], Field(max_length=2)] = []
 
 
+class WorkflowGates(Strict):
+    """What a version of a workflow needs before it goes live: approvals by others than its author, green unattended
+    runs (its file may ask for more; 0: none are needed), an owner.
+    """
+
+    approvals: Annotated[int, Field(ge=0, le=10)] = 1
+    pilot_runs: Annotated[int, Field(ge=0, le=100)] = 1
+    owner: bool = True
+
+
 class Policy(Strict):
     """The content of a policy file."""
 
@@ -179,6 +189,7 @@ class Policy(Strict):
     retention: Retention = Retention()
     impact: Impact = Impact()
     prompts: PromptGates = PromptGates()
+    workflows: WorkflowGates = WorkflowGates()
 
 
 @dataclass(frozen=True, slots=True)

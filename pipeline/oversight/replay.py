@@ -294,6 +294,7 @@ def question_of(record: AnswerRecord) -> Question:
         prompt=body["prompt"]["name"],
         stakes=record.run.get("stakes"),
         inputs=record.run.get("inputs", {}),
+        within=frozenset(record.run["within"]) if "within" in record.run else None,
     )
 
 

@@ -103,18 +103,18 @@ class ReviewDesk:
     def comment(self, review_id: str, text: str, actor: Principal) -> Json:
         """Add a comment; decided reviews take them too."""
         _check(actor)
-        return review_json(self._reviews.step(review_id, COMMENTED, actor.id, {"comment": _text(text, "comment")}))
+        return review_json(self._reviews.step(review_id, COMMENTED, actor.id, {"comment": plain_text(text, "comment")}))
 
     def approve(self, review_id: str, actor: Principal, comment: str = "", text_of: str | None = None) -> Json:
         """Approve the text as it is. `text_of`, of what `show` gave, guards against approving another one unseen."""
         _check(actor)
-        payload = {"comment": _text(comment, "comment", empty=True)}
+        payload = {"comment": plain_text(comment, "comment", empty=True)}
         return review_json(self._reviews.step(review_id, APPROVED, actor.id, payload, text_of=text_of))
 
     def reject(self, review_id: str, reason: str, actor: Principal) -> Json:
         """Reject the answer. The asker is told the reason."""
         _check(actor)
-        return review_json(self._reviews.step(review_id, REJECTED, actor.id, {"reason": _text(reason, "reason")}))
+        return review_json(self._reviews.step(review_id, REJECTED, actor.id, {"reason": plain_text(reason, "reason")}))
 
     def edit(self, review_id: str, text: str, actor: Principal, comment: str = "") -> Json:
         """Put another text in place of the answer's: grounded again in the same passages, which it may cite as `[c1]`.
@@ -128,8 +128,8 @@ class ReviewDesk:
         if review.state != OPEN:
             raise Conflict(f"the review is {review.state}: nothing more can be decided")
         record = self._record(review)
-        edited = grounded_edit(_text(text, "text"), self._evidence(record), record.body["confidence"])
-        payload = {"edited": edited, "comment": _text(comment, "comment", empty=True)}
+        edited = grounded_edit(plain_text(text, "text"), self._evidence(record), record.body["confidence"])
+        payload = {"edited": edited, "comment": plain_text(comment, "comment", empty=True)}
         return review_json(self._reviews.step(review_id, EDITED, actor.id, payload))
 
     def open_withdrawn(self, connection: Any, answer_numbers: Sequence[int], reason: str) -> list[str]:
@@ -242,7 +242,8 @@ def _check(actor: Principal) -> None:
         raise Forbidden("reviewing needs a key of role reviewer or admin")
 
 
-def _text(text: str, what: str, *, empty: bool = False) -> str:
+def plain_text(text: str, what: str, *, empty: bool = False) -> str:
+    """What somebody said, without blanks around it. Raises InvalidInput that names `what` for what cannot be kept."""
     text = text.strip()
     if not text and not empty:
         raise InvalidInput(f"the {what} is empty")

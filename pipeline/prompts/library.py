@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
+from kernel.errors import Conflict, Forbidden, IntegrityFailure, InvalidInput, NotFound
 from kernel.ids import sha256
-from kernel.records import Principal, PromptVersion, Role
+from kernel.records import Choice, Principal, PromptVersion, Role
 from kernel.storage.prompts import RULES, TESTED, Prompts
 from kernel.storage.versioned import (
     COMMENTED,
@@ -41,12 +41,13 @@ _LABEL = re.compile(r"[a-z][a-z0-9._-]{0,46}")
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """What the choice of a version may depend on."""
+    """What the choice of a version may depend on. Where it was made earlier (`chosen`), it stands."""
 
     principal: Principal
     session: str | None = None
     model: str = ""
     stakes: str | None = None
+    chosen: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class PromptLibrary(VersionedLibrary[PromptVersion, LibraryState]):
         whether a version is not there or not for them.
         """
         name, label = split_reference(reference)
+        if asker.chosen is not None:
+            return self._chosen_before(name, asker.chosen)
         known = self.state().of(name)
         if known.retired:
             raise NotFound(f"prompt {name} is retired")
@@ -114,6 +117,13 @@ class PromptLibrary(VersionedLibrary[PromptVersion, LibraryState]):
         if not label and known.running is not None:
             return self._drawn(known.running, asker)
         return Chosen(compile_prompt(self._labelled(name, label or PRODUCTION, known)))
+
+    def _chosen_before(self, name: str, chosen: Choice) -> Chosen:
+        """A version that was chosen earlier, whatever became of it since. Raises IntegrityFailure for another text."""
+        found = self._version(name, chosen.number)
+        if found.sha256 != chosen.sha256:
+            raise IntegrityFailure(f"prompt {name}@{chosen.number} is not the text that was chosen")
+        return Chosen(compile_prompt(found))
 
     def state_of(self, version: PromptVersion, known: PromptState | None = None) -> str:
         """draft, in_review, approved, live or retired."""

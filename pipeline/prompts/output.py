@@ -43,7 +43,7 @@ def generate_checked(
     faults = output_faults(output, first.text)
     if not faults or not first.text:
         return first, ()
-    again = replace(request, messages=(*request.messages, *_repair(first.text, faults)))
+    again = replace(request, messages=(*request.messages, *repair_messages(first.text, faults)))
     second = _with_usage_of(first, generator.generate(again))
     still = output_faults(output, second.text)
     if still:
@@ -87,7 +87,8 @@ def _json_faults(schema: dict[str, Any], text: str) -> list[str]:
     return schema_faults(value, schema, quote=False)
 
 
-def _repair(reply: str, faults: Sequence[str]) -> tuple[Message, Message]:
+def repair_messages(reply: str, faults: Sequence[str]) -> tuple[Message, Message]:
+    """A faulty reply, and what asks for a better one: they follow what was asked before."""
     asked = (
         f"Your reply does not keep to the output format: {'; '.join(faults)}. "
         "Write the whole reply again so that it does, and nothing else."

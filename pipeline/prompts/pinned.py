@@ -68,7 +68,7 @@ class PinnedEvidence:
         """What a case is answered from. Raises NotFound for a snapshot that is not there."""
         if case.context is None:
             return self._of_snapshot(case.question, case.snapshot)
-        return self._of_passages(case.question, case.context)
+        return self.of_passages(case.question, case.context)
 
     def _of_snapshot(self, question: str, number: int | None) -> Evidence:
         state = self.snapshots.live()
@@ -78,7 +78,8 @@ class PinnedEvidence:
         found = self.searcher().search(question, state, ANYBODY, self.top_k)
         return assemble(found, state.snapshot, self.context_tokens)
 
-    def _of_passages(self, question: str, pinned: Sequence[PinnedPassage]) -> Evidence:
+    def of_passages(self, question: str, pinned: Sequence[PinnedPassage]) -> Evidence:
+        """What a question is answered from where these passages are all there is."""
         if not pinned:
             return Evidence(0, ())
         vector = self.encoder.embed([question])[0]

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
-from kernel.errors import GenerationFailed, InvalidInput
-from kernel.ids import random_id
+from kernel.errors import GenerationFailed, InvalidInput, NotFound
+from kernel.ids import derived_id, random_id
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
     AnswerStatus,
+    Choice,
     Evidence,
     Generation,
     Grounded,
@@ -55,13 +57,19 @@ NEEDS_REVIEW = "The policy asks for a person's approval of this, and a run of a 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What is to be run, for whom. `prompt` is a name, or `name@label`, or `name@number`."""
+    """What is to be run, for whom. `prompt` is a name, or `name@label`, or `name@number`.
+
+    Steps of workflows also give what was chosen at their run's start, and a key: run with it a second time, the reply
+    is the one that was recorded the first time.
+    """
 
     prompt: str
     inputs: Mapping[str, Any]
     principal: Principal
     session: str | None = None
     stakes: str | None = None
+    chosen: Choice | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,12 @@ class PromptRunner:
         """Past runs."""
         return self._runs
 
+    @property
+    def model(self) -> str:
+        """The model that is configured, as `provider/name`."""
+        info = self._generator().info
+        return f"{info.provider}/{info.name}"
+
     def run(self, request: RunRequest) -> dict[str, Any]:
         """The reply, as JSON values, recorded. A model's failure is a run too, of status `failed` with its reason.
 
@@ -138,15 +152,19 @@ class PromptRunner:
             raise InvalidInput(f"stakes must be one of {', '.join(STAKES)}")
         generator = self._generator()
         model = f"{generator.info.provider}/{generator.info.name}"
-        asker = Asker(request.principal, request.session, model, request.stakes)
+        asker = Asker(request.principal, request.session, model, request.stakes, request.chosen)
         chosen = self._library.choose(request.prompt, asker)
         refuse_grounded(chosen.compiled)
         inputs = chosen.compiled.checked(request.inputs)
         refuse_own_words(generator, chosen.version)
-        policy = self._book.in_force()
+        run_id, known = self._under_key(request, inputs) if request.key else ("", None)
+        if known is not None:
+            return known
+        policy = self._policy(request)
         matter = matter_of(policy, inputs_text(inputs), request.stakes)
         spoken = self._spoken(chosen.compiled, inputs, generator, policy, matter)
         body = self._body(chosen, spoken, generator.info) | {"timings_ms": {"generate": spoken.milliseconds}}
+        body |= {"id": run_id} if run_id else {}
         run = self._run(request, inputs, policy, matter, spoken)
         index, leaf = self._runs.record(
             body, run, principal=request.principal, prompt=chosen.version, policy=policy.version
@@ -156,6 +174,23 @@ class PromptRunner:
         total = round((time.perf_counter() - begin) * 1000, 3)
         timings = body["timings_ms"] | {"total": total}
         return body | {"timings_ms": timings, "ledger": {"index": index, "leaf_sha256": leaf}}
+
+    def _policy(self, request: RunRequest) -> Compiled:
+        chosen = request.chosen
+        return self._book.by_sha256(chosen.policy) if chosen is not None and chosen.policy else self._book.in_force()
+
+    def _under_key(self, request: RunRequest, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
+        """The id that a run with a key gets, and the run itself where the same was run with that key before."""
+        for place in count():
+            run_id = derived_id("run", request.key, str(place))
+            try:
+                found = self._runs.get(run_id, request.principal)
+            except NotFound:
+                return run_id, None
+            if not found.erased and found.body["status"] != FAILED and found.run["inputs"] == dict(inputs):
+                ledger = {"index": found.number, "leaf_sha256": found.leaf_sha256}
+                return run_id, dict(found.body) | {"ledger": ledger}
+        raise AssertionError
 
     def tried(self, compiled: CompiledPrompt, given: Mapping[str, Any], stakes: str | None = None) -> dict[str, Any]:
         """What a version replies to inputs, judged as a run is, and not recorded. Raises InvalidInput as `run` does."""

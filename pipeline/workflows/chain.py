@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kernel.errors import NotFound
+from kernel.records import Principal
 from kernel.storage.runs import Run, Runs
-from pipeline.workflows.run_views import Json, refs_of, run_json
+from pipeline.workflows.run_views import Json, refs_of, run_json, run_whole
+from pipeline.workflows.spec import Workflow
 
 DEEPEST = 8
 Opened = Callable[[str], Mapping[str, Any]]
@@ -54,3 +56,24 @@ def answer_link(body: Mapping[str, Any]) -> Json:
         documents.setdefault(key, {name: citation[name] for name in ("document_id", "revision", "title", "uri")})
     shown = {name: body.get(name) for name in ("question", "status", "prompt", "model", "ledger")}
     return shown | {"documents": list(documents.values())}
+
+
+class RunReader:
+    """Runs as who may see them sees them: whole, and with all that they led to."""
+
+    def __init__(
+        self, runs: Runs, find: Callable[[str, Principal], Run], spec: Callable[[str], Workflow], chains: Chains
+    ) -> None:
+        self._runs = runs
+        self._find = find
+        self._spec = spec
+        self._chains = chains
+
+    def whole(self, run_id: str, principal: Principal) -> Json:
+        """A run with every step. Raises NotFound."""
+        run = self._find(run_id, principal)
+        return run_whole(run, self._spec(run.spec_sha256), self._runs.events(run.id))
+
+    def chain(self, run_id: str, principal: Principal) -> Json:
+        """A run and all that it led to. Raises NotFound."""
+        return self._chains.of(self._find(run_id, principal))

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
 from api.cli.inputs import InputOption, InputsOption, read_inputs
 from api.cli.options import AsOf, TopK
 from api.cli.output import changes, counted, safe
-from api.cli.prompts.group import KeyOption, Reference, actor_of, commands
+from api.cli.prompts.group import Reference, commands
 from api.views import Json
 from kernel.errors import InvalidInput
 from pipeline.prompts.anatomy import LARGEST, read_prompt

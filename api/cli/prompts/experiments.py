@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, group, number_cursor, page_of
 from api.cli.options import Cursor, Limit
 from api.cli.output import safe, table
 from api.cli.policies import read_text
-from api.cli.prompts.group import KeyOption, actor_of, commands
+from api.cli.prompts.group import commands
 from kernel.errors import Forbidden, InvalidInput
 from kernel.records import Principal, Role
 from pipeline.prompts.anatomy import load_yaml

@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
 from api.cli.output import counted, safe
-from api.cli.prompts.group import KeyOption, Name, actor_of, commands, version_of
+from api.cli.prompts.group import Name, commands, version_of
 from api.cli.text_files import read_text, write_text
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Role

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
 from api.cli.output import safe
-from api.cli.prompts.group import KeyOption, actor_of, commands
+from api.cli.prompts.group import commands
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A prompt.")]
 

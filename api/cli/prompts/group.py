@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,7 @@ import typer
 
 from api.cli.call import Call, group
 from api.cli.text_files import read_text
-from kernel.errors import Forbidden, InvalidInput
-from kernel.records import LOCAL_OWNER, Principal, PromptVersion, Role
+from kernel.records import PromptVersion
 from pipeline.prompts.library import split_reference
 from pipeline.prompts.views import unsaved
 
@@ -19,24 +17,6 @@ commands = group("Prompts: versions, labels, tests, releases, experiments.")
 
 Reference = Annotated[str, typer.Argument(metavar="NAME[@LABEL|@VERSION]", help="A prompt, or one version of it.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the prompt.")]
-KeyOption = Annotated[
-    str | None, typer.Option("--key", metavar="SECRET", help="Key of who acts; - reads it from standard input.")
-]
-
-
-def actor_of(call: Call, key: str | None, *roles: Role) -> Principal:
-    """Who acts: the owner of the key, or the local owner. Raises Unauthenticated, and Forbidden for a key of another
-    role than `roles` (where some are named) and admin.
-    """
-    if key is None:
-        return LOCAL_OWNER
-    secret = sys.stdin.readline().strip() if key == "-" else key
-    if not secret:
-        raise InvalidInput("there is no key on standard input")
-    actor = call.workspace.keys.authenticate(secret)
-    if roles and actor.role not in (*roles, Role.ADMIN):
-        raise Forbidden(f"this needs a key of role {' or '.join((*roles, Role.ADMIN))}; yours has role {actor.role}")
-    return actor
 
 
 def version_of(call: Call, reference: str) -> PromptVersion:

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, group
 from api.cli.output import safe
-from api.cli.prompts.group import KeyOption, Name, Reference, actor_of, commands, version_of, whole_or_version
+from api.cli.prompts.group import Name, Reference, commands, version_of, whole_or_version
 from api.cli.text_files import read_text
 from kernel.errors import InvalidInput
 from kernel.records import PromptVersion, Role

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, number_cursor, page_of
 from api.cli.inputs import InputOption, InputsOption, inputs_of
 from api.cli.options import Cursor, Limit, StakesOption
 from api.cli.output import safe
-from api.cli.prompts.group import KeyOption, Reference, actor_of, commands
+from api.cli.prompts.group import Reference, commands
 from api.views import Json
 from pipeline.prompts.runs import DONE, FAILED, RunRequest, run_shown
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
 from api.cli.output import counted, safe, table
-from api.cli.prompts.group import KeyOption, actor_of, commands
+from api.cli.prompts.group import commands
 from api.cli.text_files import write_text
 from api.views import Json
 from kernel.errors import InvalidInput

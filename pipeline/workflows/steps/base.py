@@ -95,13 +95,18 @@ class Waits:
 
 
 class StepFailed(Exception):
-    """A step's own failure. `retryable`: trying again may help; `slug` names the sort; `output` is shown of it."""
+    """A step's own failure. `retryable`: trying again may help, though not before `after` seconds; `slug` names the
+    sort; `output` is shown of it.
+    """
 
-    def __init__(self, message: str, *, slug: str = "failed", retryable: bool = False, output: Any = None) -> None:
+    def __init__(
+        self, message: str, *, slug: str = "failed", retryable: bool = False, output: Any = None, after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.slug = slug
         self.retryable = retryable
         self.output = output
+        self.after = after
 
 
 class Kind(Protocol):

@@ -17,6 +17,11 @@ NEW = (
     "run",
     "run_state",
     "run_event",
+    "task",
+    "task_event",
+    "delivery",
+    "breaker",
+    "allowance",
 )
 
 

@@ -1,0 +1,1 @@
+"""Agents: steps that decide by themselves what to do next, within what their spec allows."""

@@ -1,0 +1,129 @@
+"""Worker processes for tests of the workflow engine: they write down what they do, line by line, into one file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kernel.storage.engine_database import EngineDatabase
+from pipeline.workflows.engine import Engine
+
+CHILD = Path(__file__).with_name("engine_child.py")
+PATIENCE = 60.0
+"""Seconds after which what a test waits for does not come any more."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where workers work: `url` of the database, a folder for files, and how they behave."""
+
+    url: str
+    folder: Path
+    seconds: float = 0.02
+    threads: int = 4
+    queues: tuple[tuple[str, int], ...] = (("default", 100),)
+    silent: float = 1.0
+    place: str = "workers"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    def database(self) -> EngineDatabase:
+        return EngineDatabase(self.url, self.folder / "engine.db", "test")
+
+    @contextmanager
+    def client(self) -> Iterator[Engine]:
+        """An engine in this process, which is no worker."""
+        database = self.database()
+        engine = Engine(database, worker="nobody")
+        yield engine
+        engine.close()
+        database.close()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What the workers wrote so far; the last line of one that was killed may be cut."""
+        if not self.log.exists():
+            return []
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
+
+    def ended(self) -> list[str]:
+        """The turns that came to their end, in that order."""
+        return [line["turn"] for line in self.lines() if line["what"] == "end"]
+
+    def worker(self, **changes: Any) -> Worker:
+        return Worker(replace(self, **changes))
+
+
+class Worker:
+    """A worker process; it is up when this returns."""
+
+    def __init__(self, site: Site) -> None:
+        flags = {**asdict(site), "folder": str(site.folder)}
+        self._process = subprocess.Popen(
+            [sys.executable, str(CHILD), json.dumps(flags)],
+            env={**os.environ, "PYTHONPATH": f"{CHILD.parents[1]}{os.pathsep}{CHILD.parent}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.id = self._process.stdout.readline().strip()
+        assert self.id, "the worker did not start"
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def kill(self) -> None:
+        """As the machine would: at once."""
+        self._process.send_signal(signal.SIGKILL)
+        self._gone()
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """As its owner would: it may finish."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        self._gone()
+
+    def _gone(self) -> None:
+        self._process.wait(PATIENCE)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
+    """Wait for something to come true; fails where it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.02)
+
+
+def note(path: Path, what: str, **more: Any) -> None:
+    """Append a line, in one write."""
+    line = json.dumps({"what": what, "at": time.time(), "pid": os.getpid(), **more}) + "\n"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        os.write(handle, line.encode())
+    finally:
+        os.close(handle)
