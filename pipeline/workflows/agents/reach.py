@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from graph.names import name_key
 from kernel.errors import NotFound
 from kernel.records import Evidence, LiveState, Passage
 from kernel.storage.snapshots import Snapshots
@@ -18,13 +19,16 @@ from pipeline.oversight.policy_book import PolicyBook
 from pipeline.oversight.rules import judge_context, matter_of
 from pipeline.workflows.agents.ports import Outcome
 from pipeline.workflows.steps.base import Call
-from retrieval.documents import DocumentReader
+from retrieval.documents import PART, DocumentReader
 from retrieval.entities import EntityBrowser
 from retrieval.search import Searcher
 
 Json = dict[str, Any]
 T = TypeVar("T")
 TRIES = 3
+NAMED = 5
+MORE = 2
+"""So many times as many passages are looked for as are wanted: some may repeat others, or be dropped."""
 
 
 class CorpusReach:
@@ -45,12 +49,13 @@ class CorpusReach:
         self._book = book
 
     def search(self, call: Call, about: str, query: str, top_k: int, chars: int) -> Outcome:
-        """The best passages for a query, in order."""
+        """The best passages for a query, in order, without those that say nearly the same as one before."""
 
         def found() -> Sequence[Passage]:
-            return self._searcher().search(query, self._state(call), call.principal, top_k).passages
+            best = self._searcher().search(query, self._state(call), call.principal, MORE * top_k).passages
+            return [one for one in best if one.duplicate_of is None]
 
-        passages = self._allowed(call, f"{about}\n{query}", self._steadily(found))
+        passages = self._allowed(call, f"{about}\n{query}", self._steadily(found))[:top_k]
         return Outcome(True, {"passages": [_shown(one, one.start, chars) for one in passages]}, _seen(passages))
 
     def read(self, call: Call, about: str, name: str, start: int, chars: int) -> Outcome:
@@ -59,33 +64,48 @@ class CorpusReach:
         if not read:
             raise NotFound(f"the document ends before character {start}")
         allowed = {one.chunk_id for one in self._allowed(call, about, read)}
-        shown, left, goes_on = [], chars, None
+        shown, left = list[tuple[Passage, Json]](), chars
+        goes_on = read[-1].end if len(read) == PART else None
         for one in read:
             if left <= 0:
                 goes_on = one.start
                 break
-            if one.chunk_id in allowed:
-                begin = max(one.start, start if not name.startswith("chk_") else one.start)
-                shown.append((one, _shown(one, begin, left)))
-                left -= min(left, one.end - begin)
-                goes_on = begin + chars if left <= 0 and one.end - begin > chars else None
+            if one.chunk_id not in allowed:
+                continue
+            begin = max(one.start, start)
+            shown.append((one, _shown(one, begin, left)))
+            if one.end - begin > left:
+                goes_on = begin + left
+                break
+            left -= one.end - begin
         output: Json = {"document": read[0].document_id, "passages": [part for _, part in shown]}
         return Outcome(True, output | {"goes_on_at": goes_on}, _seen([one for one, _ in shown]))
 
     def neighbours(self, call: Call, entity: str, limit: int) -> Outcome:
         """What is named together with an entity, the rarest ties first."""
         state, browser = self._state(call), self._entities()
-        found = browser.neighbours(browser.named(entity, state, call.principal), state, call.principal, limit)
+        found = browser.neighbours(self._named(call, state, entity), state, call.principal, limit)
         shown = [{"name": one["name"], "together": one["together"], "passages": one["chunks"][:3]} for one in found]
         return Outcome(True, {"neighbours": shown})
 
     def path(self, call: Call, start: str, end: str) -> Outcome:
         """A shortest way between two entities through the passages that name them together."""
         state, browser = self._state(call), self._entities()
-        ends = [browser.named(one, state, call.principal) for one in (start, end)]
+        ends = [self._named(call, state, one) for one in (start, end)]
         found = browser.path(ends[0], ends[1], state, call.principal)
         shown = [{"name": one["entity"]["name"]} if "entity" in one else {"passage": one["chunk_id"]} for one in found]
         return Outcome(True, {"path": shown})
+
+    def _named(self, call: Call, state: LiveState, name: str) -> str:
+        """The id of an entity; where there is none of that name, the error names some that begin with its word."""
+        browser = self._entities()
+        try:
+            return browser.named(name, state, call.principal)
+        except NotFound as error:
+            first = (name_key(name).split() or [""])[0]
+            near = browser.items(state, call.principal, prefix=first, limit=NAMED) if first else []
+            words = f"; these begin so: {', '.join(one['name'] for one in near)}" if near else ""
+            raise NotFound(f"no entity named {name!r}{words}") from error
 
     def _state(self, call: Call) -> LiveState:
         """The pinned snapshot under the access rules of now."""
