@@ -22,6 +22,7 @@ from kernel.ids import sha256
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage import schema
 from kernel.storage.access import Withdrawals
+from kernel.storage.deliveries import Deliveries
 from kernel.storage.erasure import ErasureRequest
 from kernel.storage.impact import Of, Scope
 from kernel.storage.policies import Policies
@@ -83,7 +84,7 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    fills = (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_workflows, fill_runs, fill_tasks)
+    fills = (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_workflows, fill_runs, fill_tasks, fill_deliveries)
     for more in (*fills, erase_some):
         more(made)
 
@@ -129,6 +130,16 @@ def fill_runs(made: FastWorkspace) -> None:
     failed = made.runs.items(limit=9, status=["failed"])[0]
     made.runs.reopen(failed.id, NewEvent("resumed"), "key_boss")
     bench.drain(failed.id)
+
+
+def fill_deliveries(made: FastWorkspace) -> None:
+    """Deliveries that are done and one that was only begun."""
+    store = Deliveries(made.database)
+    for n, sink in enumerate(("file", "mail", "webhook", "mail")):
+        key = f"run_{n}:send:0"
+        store.begin(key, sink, once=sink == "file", sha256=sha256(key), where={"n": n}, token=f"dlv.{n}")
+        if n != 1:
+            store.finish(key, {"n": n})
 
 
 def fill_feedback(made: FastWorkspace) -> None:
@@ -282,6 +293,7 @@ _CALLED: dict[str, dict[str, str]] = {
     "workflow_event": {"leaf": "ledger entry", "name": "workflow"},
     "event_secret": {"leaf": "ledger entry", "name": "event"},
     "feedback": {"leaf": "ledger entry"},
+    "delivery": {"key": "delivery"},
     "ledger_leaf": {"number": "ledger entry"},
     "ledger_payload": {"number": "ledger entry"},
     "answer": {"id": "answer"},

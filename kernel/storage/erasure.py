@@ -20,6 +20,7 @@ from kernel.ids import random_id, sha256
 from kernel.storage.access import access_digest, next_version
 from kernel.storage.answers import ANSWER, ERASED_ACCESS
 from kernel.storage.database import Database
+from kernel.storage.deliveries import forget_deliveries
 from kernel.storage.erasure_rows import (
     CHUNK_FLOOR,
     COPIED,
@@ -198,6 +199,7 @@ class Erasures:
         carried = _carried(connection, plan)
         removed |= remove_people(connection, plan.principals, moment)
         removed |= forget_library_users(connection, plan.entries, plan.principals)
+        removed["delivery"] = forget_deliveries(connection, plan.entries)
         forget_reasons(connection, plan.entries)
         removed["ledger_payload"] = remove_payloads(connection, plan.entries)
         removed |= forget_tasks(connection, plan.entries)

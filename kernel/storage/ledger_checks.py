@@ -14,6 +14,7 @@ from kernel.storage.access import ACCESS_VERSION, access_digest
 from kernel.storage.answers import ANSWER, answer_facts, answer_row
 from kernel.storage.catalog import SOURCE_ADDED, SOURCE_MOVED
 from kernel.storage.database import Database
+from kernel.storage.deliveries import delivery_faults
 from kernel.storage.erasure_checks import erasure_faults
 from kernel.storage.erasure_rows import ERASED, EXPIRED, blank_path, numbers_digest
 from kernel.storage.feedback import feedback_faults
@@ -76,6 +77,7 @@ def store_faults(database: Database, ledger: Ledger) -> Iterator[Fault]:
         yield from prompt_faults(connection, ledger, by_kind, gone)
         yield from workflow_faults(connection, ledger, by_kind, gone)
         yield from feedback_faults(connection, ledger, by_kind, gone)
+        yield from delivery_faults(connection, ledger, by_kind, gone)
         yield from release_faults(connection, ledger, by_kind, gone)
         yield from run_faults(connection, ledger, by_kind, gone)
         yield from policy_faults(connection, ledger, by_kind, gone)

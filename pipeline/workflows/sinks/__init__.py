@@ -1,0 +1,1 @@
+"""Where deliveries go: a folder, a web hook, a mail server."""
