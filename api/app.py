@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from api.assembly import Workspace
 from api.edge import Edge
+from api.flows import Flows
 from api.heads import HeadKeeper
 from api.jobs import JobRunner
 from api.metrics import Metrics
@@ -40,11 +41,13 @@ from api.routes import (
     questions,
     releases,
     reviews,
+    runs,
     snapshots,
     sources,
 )
 from api.schemas import Problem
 from api.services import Services
+from api.workflow_worker import WorkflowWorker
 from kernel.errors import VouchError
 
 DESCRIPTION = """Answers from an organisation's own documents, with citations that name exact spans, and a record of
@@ -70,6 +73,7 @@ ROUTERS = (
     prompt_reviews,
     prompt_tests,
     reviews,
+    runs,
     ledger,
     keys,
     erasures,
@@ -85,7 +89,9 @@ def create_app(workspace: Workspace) -> FastAPI:
     """
     metrics = Metrics()
     heads = HeadKeeper(workspace.settings.checkpoint_file, lambda: workspace.ledger)
-    services = Services(workspace, JobRunner(workspace, metrics), metrics, heads)
+    flows, threads = Flows(workspace), workspace.settings.workflow_threads
+    worker = WorkflowWorker(flows, threads) if threads else None
+    services = Services(workspace, JobRunner(workspace, metrics), metrics, heads, flows, worker)
     app = FastAPI(
         title="Vouch",
         version=version("vouch-rag"),
@@ -117,6 +123,8 @@ def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextMan
             yield
         finally:
             await run_in_threadpool(services.runner.stop)
+            if services.worker is not None:
+                await run_in_threadpool(services.worker.stop)
             await run_in_threadpool(services.heads.stop)
 
     return lifespan
@@ -162,6 +170,10 @@ def _start(services: Services) -> None:
         getattr(workspace, part)
     services.runner.start()
     services.heads.start()
+    for part in ("runner", "desk", "people", "reader", "sweeper"):
+        getattr(services.flows, part)
+    if services.worker is not None:
+        services.worker.start()
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:

@@ -276,7 +276,7 @@ class Workspace:
 
     @cached_property
     def _oversight(self) -> Oversight:
-        return Oversight(self.policies, self.reviews, self._checker(), self.prompts, self.experiments.saw)
+        return Oversight(self.policies, self.reviews, self.checker, self.prompts, self.experiments.saw)
 
     @cached_property
     def prompts(self) -> PromptLibrary:
@@ -294,7 +294,7 @@ class Workspace:
     def prompt_runner(self) -> PromptRunner:
         runs = PromptRuns(self.database)
         watch = self.experiments.saw
-        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self._checker(), watch)
+        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self.checker, watch)
 
     @cached_property
     def prompt_finder(self) -> PromptFinder:
@@ -343,9 +343,10 @@ class Workspace:
         return Gates(asked.approvals, asked.tests, asked.owner, f"{info.provider}/{info.name}", suites)
 
     @cached_property
-    def prompt_tester(self) -> PromptTester:
+    def pinned_evidence(self) -> PinnedEvidence:
+        """Makes evidence of passages that are given, not searched for."""
         settings = self.settings
-        evidence = PinnedEvidence(
+        return PinnedEvidence(
             self.embedder,
             self.snapshots,
             lambda: self.searcher,
@@ -354,7 +355,12 @@ class Workspace:
             settings.top_k,
             settings.context_tokens,
         )
-        return PromptTester(self.prompts, Parts(self.model_named, evidence, self.checks, self._checker, self._gates))
+
+    @cached_property
+    def prompt_tester(self) -> PromptTester:
+        return PromptTester(
+            self.prompts, Parts(self.model_named, self.pinned_evidence, self.checks, lambda: self.checker, self._gates)
+        )
 
     @contextmanager
     def model_named(self, name: str | None) -> Iterator[Generator]:
@@ -372,7 +378,8 @@ class Workspace:
             with closing(self._openai(self.settings.openai_base_url, name)) as made:
                 yield made
 
-    def _checker(self) -> ModelChecker | None:
+    @cached_property
+    def checker(self) -> ModelChecker | None:
         """Judges answers by rules in words, where a model server is configured: with few tokens and little time."""
         settings = self.settings
         if not settings.openai_base_url or not settings.openai_model:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from api.assembly import Workspace
+from api.flows import Flows
 from api.heads import HeadKeeper
 from api.idempotency import KeyedLocks
 from api.jobs import JobRunner
 from api.metrics import Metrics
+from api.workflow_worker import WorkflowWorker
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import LiveState
 
@@ -24,6 +26,8 @@ class Services:
     runner: JobRunner
     metrics: Metrics
     heads: HeadKeeper
+    flows: Flows
+    worker: WorkflowWorker | None = None
     locks: KeyedLocks = field(default_factory=KeyedLocks)
 
     def snapshot(self, as_of: int | str | None) -> int | None:

@@ -113,6 +113,14 @@ class Settings(BaseSettings):
     max_body_mb: Annotated[int, Field(ge=1, le=4096, description="Largest HTTP request body.")] = 64
     max_question_chars: Annotated[int, Field(ge=16, le=100_000)] = 4000
 
+    workflow_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=256,
+            description="Runs of workflows that vouch serve works on at once; 0: leave them to vouch worker.",
+        ),
+    ] = 4
     workflow_http_allow: Annotated[
         tuple[str, ...], Field(description="Hosts that steps of workflows may reach over HTTP; by default none.")
     ] = ()

@@ -84,7 +84,16 @@ def fill(made: FastWorkspace, folder: Path, answers: int) -> None:
     used = next(item["document_id"] for _, record in newest for item in record.run["context"])
     made.impact.withdraw(Scope(Of.DOCUMENT, used), "a misprint", ASKER)
     list(made.impact.reask(Scope(Of.DOCUMENT, used), 2))
-    fills = (fill_policies, fill_reviews, fill_feedback, fill_prompts, fill_workflows, fill_runs, fill_tasks, fill_deliveries)
+    fills = (
+        fill_policies,
+        fill_reviews,
+        fill_feedback,
+        fill_prompts,
+        fill_workflows,
+        fill_runs,
+        fill_tasks,
+        fill_deliveries,
+    )
     for more in (*fills, erase_some):
         more(made)
 

@@ -76,7 +76,7 @@ class Site:
 
     @cached_property
     def desk(self) -> RunDesk:
-        sources = Sources(self._find, self._prompt, self._pins)
+        sources = Sources(self._find, lambda name, _: self.known[name], self._prompt, self._pins)
         return RunDesk(self.runs, self.kinds, sources, lambda run, seconds: None)
 
     # --- Documents ------------------------------------------------------------------------------------------------

@@ -54,6 +54,10 @@ SECTIONS = {
         "prompts": Entry("prompts", "Prompts: versions, labels, tests, releases, experiments.", True),
         "releases": Entry("releases", "Sets of prompts and policy that go live together, and back.", True),
     },
+    "Workflows": {
+        "runs": Entry("runs", "Runs of workflows: every step with its input, output and checks.", True),
+        "worker": Entry("worker", "Work on runs of workflows, beside or without a server."),
+    },
     "Erasing and keeping": {
         "erase": Entry("erase", "Erase documents, a person's data or answers, for good.", True),
         "erasures": Entry("erasures", "Past erasures and their certificates.", True),

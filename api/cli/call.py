@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -16,6 +17,7 @@ from rich.console import Console
 from api.assembly import Workspace
 from api.cli.flags import Flags, HomeFlag, JsonFlag, WorkspaceFlag, remember
 from api.cli.output import console, safe, table, write_json
+from api.flows import Flows
 from api.views import Json, page_json
 from kernel.errors import InvalidInput, Unavailable, VouchError
 from kernel.settings import Settings
@@ -49,6 +51,11 @@ class Call:
     def workspace(self) -> Workspace:
         """The workspace that the flags name."""
         return self._workspace or self.open(self.settings())
+
+    @cached_property
+    def flows(self) -> Flows:
+        """The workflows of the workspace."""
+        return Flows(self.with_model)
 
     @property
     def with_model(self) -> Workspace:

@@ -18,9 +18,9 @@ from kernel.ids import derived_id
 from kernel.records import Fault
 from kernel.storage.database import Database
 from kernel.storage.ledger import Leaf, Ledger, append
-from kernel.storage.prompt_checks import paired, payload_of, rows_of
 from kernel.storage.rows import dumps, parts
 from kernel.storage.schema import delivery, ledger_payload
+from kernel.storage.version_checks import paired, payload_of, rows_of
 
 BEGUN, DONE = "delivery.begun", "delivery.done"
 """Kinds of the entries."""

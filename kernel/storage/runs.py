@@ -16,11 +16,13 @@ from sqlalchemy import Connection, Select, func, or_, select, update
 
 from kernel.errors import Conflict, NotFound
 from kernel.ids import random_id
+from kernel.records import WorkflowVersion
 from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, now, parts
 from kernel.storage.schema import ledger_payload, run, run_event, run_state
+from kernel.storage.workflows import keep_workflow
 
 QUEUED, RUNNING, WAITING = "queued", "running", "waiting"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -53,6 +55,8 @@ class NewRun:
     queue: str = "default"
     priority: int = 5
     actor: str = ""
+    keep: WorkflowVersion | None = None
+    """The version of the workflow, where it must be stored first, since the run will name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ class Runs:
                 known = connection.execute(select(run.c.id).where(run.c.dedup == wanted.dedup)).scalar()
                 if known is not None:
                     return _one(connection, known), False
+            if wanted.keep is not None:
+                keep_workflow(self._database, connection, wanted.keep)
             made = self._insert(connection, wanted)
             _append(self._database, connection, made, events, wanted.actor or SYSTEM)
             return _one(connection, made), True

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 
 from kernel.records import Fault
 from kernel.storage.ledger import Leaf, Ledger
-from kernel.storage.prompt_checks import paired, payload_of
-from kernel.storage.prompt_checks import rows_of as rows_by
 from kernel.storage.schema import task, task_event
 from kernel.storage.task_journal import OPENED, TaskEvent, opened_facts, standing, what_sha256
 from kernel.storage.tasks import KIND
+from kernel.storage.version_checks import paired, payload_of
+from kernel.storage.version_checks import rows_of as rows_by
 
 Payloads = Mapping[int, Mapping[str, Any] | None]
 

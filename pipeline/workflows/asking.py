@@ -107,12 +107,13 @@ class Asks:
         shown: Mapping[str, Any],
         sort: str = QUESTION,
         part: str | None = None,
+        seconds: float = DEADLINE,
     ) -> str:
         """Open a question to who started the run, or a review (`sort`) by any reviewer; the task's id.
 
         One call may ask several times: its notes so far tell those apart, unless `part` does.
         """
-        asked = Request(title, sort, shown, form, drafts_of(form))
+        asked = Request(title, sort, shown, form, drafts_of(form), deadline=seconds)
         return self.ask(call, asked, str(len(call.notes)) if part is None else part)
 
     def decision(self, ref: str) -> Json | None:

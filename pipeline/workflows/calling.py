@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from kernel.errors import InvalidInput, VouchError
-from kernel.ids import canonical_json, sha256
 from kernel.storage.runs import Superseded
+from kernel.storage.task_journal import effect_sha256
 from pipeline.prompts.anatomy import faults_text
 from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.steps.base import Call, Done, Kind, StepFailed, Waits
@@ -99,11 +99,6 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-def payload_hash(filled: Mapping[str, Any]) -> str:
-    """What an approval of an effect is bound to: SHA-256 of the canonical JSON (RFC 8785) of its filled-in `with`."""
-    return sha256(canonical_json(filled))
-
-
 def approval_of(
     spec: Workflow, step: Step, output_of: Callable[[str], Any]
 ) -> Callable[[Mapping[str, Any]], None] | None:
@@ -115,7 +110,7 @@ def approval_of(
         return None
 
     def approved(filled: Mapping[str, Any]) -> None:
-        digest = payload_hash(filled)
+        digest = effect_sha256(filled)
         for name in reviews:
             said = output_of(name)
             if isinstance(said, Mapping) and said.get("effects", {}).get(step.id) == digest:

@@ -73,6 +73,10 @@ class Engine:
         self._turns = Turns(self._bell, threads)
         self._closing = threading.Event()
         self._helpers: list[threading.Thread] = []
+        self._advance: Advance | None = None
+        self._takes: list[Callable[[int], int]] = []
+        self._limits: dict[str, int] = {}
+        self._places: dict[str, int] = {}
 
     @property
     def closing(self) -> bool:
@@ -151,16 +155,32 @@ class Engine:
         """Become a worker: make turns, and fire what the timetables say. `queues` gives the most turns of a queue at
         once over all workers.
         """
+        self._advance = advance
+        self.open_queues(queues)
         with self._talk() as client:
-            takes = [
-                partial(self._take, client.register_queue(name, global_concurrency=most), partial(self._turn, advance))
-                for name, most in queues.items()
-            ]
             timetable = client.register_queue(TIMETABLE, global_concurrency=self._threads)
-            takes.append(partial(self._take, timetable, partial(self._firing, fire)))
-        self._help("vouch-turns", lambda: self._turns.serve(takes, self._contended))
+            self._takes.append(partial(self._take, timetable, partial(self._firing, fire)))
+        self._help("vouch-turns", lambda: self._turns.serve(self._takes, self._contended))
         self._help("vouch-bell", self._listen)
         self._help("vouch-clock", self._clock)
+
+    def open_queues(self, queues: Mapping[str, int]) -> None:
+        """Take turns from these queues, too, from now on; a limit that changed counts from the next turn on."""
+        advance = self._advance
+        if advance is None:
+            return
+        for name, most in queues.items():
+            if self._limits.get(name) == most:
+                continue
+            with self._talk() as client:
+                queue = client.register_queue(name, global_concurrency=most)
+            take = partial(self._take, queue, partial(self._turn, advance))
+            if name in self._limits:
+                self._takes[self._places[name]] = take
+            else:
+                self._places[name] = len(self._takes)
+                self._takes.append(take)
+            self._limits[name] = most
 
     def close(self, seconds: float = 5.0) -> None:
         """Take no more turns; wait, at most `seconds`, for those under way, and leave what remains to other workers."""

@@ -118,7 +118,7 @@ def _waits(state: RunState, event: RunEvent) -> RunState:
 
 def _note(state: RunState, event: RunEvent) -> RunState:
     known = state.of(event.step, event.item)
-    note = {**event.data, **(event.words or {})}
+    note = {"kind": event.data.get("sort", ""), "data": (event.words or {}).get("note", {})}
     made = replace(known, notes=(*known.notes, note))
     if event.item is None:
         return replace(state, steps={**state.steps, event.step: made})

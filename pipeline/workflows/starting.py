@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ids import sha256
-from kernel.records import Principal, Role
-from kernel.storage.runs import NewEvent, NewRun, Run, RunEvent, Runs
+from kernel.records import Principal, Role, WorkflowVersion
+from kernel.storage.runs import SYSTEM, NewEvent, NewRun, Run, RunEvent, Runs
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.journal import DONE, SKIPPED, RunState
 from pipeline.workflows.running import principal_of
@@ -34,6 +35,8 @@ class Found:
     spec: Workflow
     mode: str = "live"
     author: str = ""
+    stored: WorkflowVersion | None = None
+    """The version, which is stored with the run where it only came with the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a start reads what it pins: `find` the workflow's version for somebody, `prompt` a prompt's."""
+    """Where a start reads what it pins: `find` the version of a workflow that somebody gets, `at` one by its number,
+    whatever became of it, `prompt` a prompt's version for somebody.
+    """
 
     find: Callable[[str, Principal], Found]
+    at: Callable[[str, int], Found]
     prompt: Callable[[str, Principal, str], tuple[int, str]]
     pins: Callable[[], Pins]
 
@@ -76,7 +82,9 @@ class RunDesk:
         """Start a run, durably, or give the one that was started under the same `dedup`. Raises NotFound, and
         InvalidInput that names each member of the input that does not fit; that it was refused is recorded.
         """
-        found = self._sources.find(wanted.reference, wanted.principal)
+        return self._start(self._sources.find(wanted.reference, wanted.principal), wanted)
+
+    def _start(self, found: Found, wanted: Wanted) -> Run:
         faults = schema_faults(dict(wanted.input), found.spec.inputs)
         if faults:
             said = {"input": dict(wanted.input), "faults": faults}
@@ -111,21 +119,19 @@ class RunDesk:
             queue=spec.queue.name,
             priority=wanted.priority or spec.queue.priority,
             actor=wanted.actor or principal.id,
+            keep=found.stored,
         )
 
     def _pins(self, found: Found, principal: Principal) -> Pins:
         """What the run may depend on, as it is now."""
-        pins = self._sources.pins()
-        prompts: dict[str, tuple[int, str]] = {}
-        workflows: dict[str, tuple[int, str]] = {}
-        for step in found.spec.steps:
-            kind = self._kinds.get(step.kind)
-            for name in kind.prompts(step) if kind is not None else ():
-                prompts[name] = self._sources.prompt(name, principal, found.spec.stakes)
-            for name in kind.workflows(step) if kind is not None else ():
-                child = self._sources.find(name, principal)
-                workflows[name] = (child.version, child.sha256)
-        return replace(pins, spec=found.sha256, prompts=prompts, workflows=workflows)
+        spec = found.spec
+        steps = [(self._kinds[step.kind], step) for step in spec.steps if step.kind in self._kinds]
+        named = dict.fromkeys(name for kind, step in steps for name in kind.prompts(step))
+        started = dict.fromkeys(name for kind, step in steps for name in kind.workflows(step))
+        prompts = {name: self._sources.prompt(name, principal, spec.stakes) for name in named}
+        children = {name: self._sources.find(name, principal) for name in started}
+        workflows = {name: (one.version, one.sha256) for name, one in children.items()}
+        return replace(self._sources.pins(), spec=found.sha256, prompts=prompts, workflows=workflows)
 
     def start_child(self, call: Call, name: str, given: Mapping[str, Any]) -> str:
         """Start the run of a sub-workflow, once a call; its id. Raises InvalidInput, also where they nest too deep."""
@@ -134,10 +140,12 @@ class RunDesk:
             depth, parent = depth + 1, self._runs.get(parent.partition(":")[0]).parent
         if depth >= DEEPEST:
             raise InvalidInput(f"workflows may start one another at most {DEEPEST} deep")
-        number, _ = call.pins.workflows.get(name) or (0, "")
-        reference = f"{name}@{number}" if number else name
-        wanted = Wanted(reference, given, call.principal, CHILD, call.key, call.key)
-        return self.start(wanted).id
+        if name not in call.pins.workflows:
+            raise InvalidInput(f"the run chose no version of workflow {name} at its start: name it without a template")
+        number, _ = call.pins.workflows[name]
+        found = self._sources.at(name.partition("@")[0], number)
+        wanted = Wanted(name, given, call.principal, CHILD, call.key, call.key)
+        return self._start(found, wanted).id
 
     # --- Steering -------------------------------------------------------------------------------------------------
 
@@ -171,7 +179,7 @@ class RunDesk:
         the same pins. Raises NotFound, InvalidInput for a step that is not there, Conflict for an erased or open run.
         """
         run = self.get(run_id, actor)
-        spec = self._sources.find(f"{run.workflow}@{run.version}", actor).spec
+        spec = self._sources.at(run.workflow, run.version).spec
         if step not in spec.by_id:
             raise InvalidInput(f"workflow {run.workflow} has no step {step}: {', '.join(spec.by_id)}")
         if run.erased or run.finished_at is None:
@@ -197,18 +205,33 @@ class RunDesk:
         self._submit(made, 0.0)
         return made
 
+    def wake(self, run_id: str) -> None:
+        """Have a run looked at, since something that it may wait for was decided. Does nothing where it is finished."""
+        with suppress(Conflict):
+            woken = self._runs.interrupt(run_id, NewEvent("decided"), SYSTEM)
+            if woken is not None:
+                self._submit(woken, 0.0)
+
     # --- Seeing ---------------------------------------------------------------------------------------------------
 
     def get(self, run_id: str, principal: Principal) -> Run:
         """A run that `principal` may see: one's own, and to reviewers and admins all. Raises NotFound."""
         run = self._runs.get(run_id)
-        if not principal.role.oversees and run.principal != principal.id:
+        if not self._sees(run, principal):
             raise NotFound(f"no run {run_id} of a workflow")
         return run
 
-    def state(self, run: Run) -> RunState:
-        """Where a run stands."""
-        return RunState().after(self._runs.events(run.id))
+    def former(self, run_id: str, principal: Principal) -> Run:
+        """The run of the same workflow that ended well before this one was started. Raises NotFound."""
+        run = self.get(run_id, principal)
+        found = [one for one in self._runs.ended(run.workflow, run.number, 20) if self._sees(one, principal)]
+        if not found:
+            raise NotFound(f"no run of {run.workflow} ended well before {run_id}")
+        return found[0]
+
+    @staticmethod
+    def _sees(run: Run, principal: Principal) -> bool:
+        return principal.role.oversees or run.principal == principal.id
 
 
 def unattended(workflow: str, groups: frozenset[str]) -> Principal:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from pipeline.workflows.agents.declared import CHANGING, AgentWith, templated_powers
+from pipeline.workflows.agents.declared import CHANGING, DEFAULT_PROMPT, AgentWith, templated_powers
 from pipeline.workflows.agents.loop import Loop
 from pipeline.workflows.agents.ports import Parts
 from pipeline.workflows.spec import Step, Strict
-from pipeline.workflows.steps.base import Call, Done, StepFailed, Waits
+from pipeline.workflows.steps.base import Call, Done, Plain, StepFailed, Waits
 
 _COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
 
 
-class AgentStep:
+class AgentStep(Plain):
     """Runs an agent. What it did so far is in the call's notes, so beginning and going on are the same."""
 
     name: ClassVar[str] = "agent"
@@ -42,6 +42,12 @@ class AgentStep:
             "sources": {"type": "object"},
         }
         return {"type": "object", "properties": members, "required": list(members)}
+
+    def prompts(self, step: Step) -> Sequence[str]:
+        """Those of its agents, or the one that agents have."""
+        others = step.with_.get("agents")
+        missions = [step.with_, *(others.values() if isinstance(others, Mapping) else ())]
+        return [str(one.get("prompt") or DEFAULT_PROMPT) for one in missions if isinstance(one, Mapping)]
 
     def run(self, given: AgentWith, call: Call) -> Done | Waits:
         """Begin, or go on after a kill or an earlier try. Raises StepFailed, and what may pass."""

@@ -1,0 +1,170 @@
+"""The kinds of steps of a workspace: the only place that names what they reach outside with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from api.assembly import Workspace
+from kernel.errors import InvalidInput, NotFound
+from kernel.ports import Generator
+from kernel.providers.egress import Egress, Hosts, Secret
+from kernel.providers.smtp import SmtpSender
+from kernel.records import IngestReport, SourceInfo
+from kernel.settings import Settings
+from kernel.storage.breakers import BreakerRule, Breakers
+from kernel.storage.deliveries import Deliveries
+from pipeline.indexing import Progress
+from pipeline.workflows.agents.guard import PolicyGuard
+from pipeline.workflows.agents.ports import Parts as AgentParts
+from pipeline.workflows.agents.prompts import RunPrompts
+from pipeline.workflows.agents.reach import CorpusReach
+from pipeline.workflows.agents.requests import EgressRequests
+from pipeline.workflows.asking import Asks
+from pipeline.workflows.breakers import GuardedGenerator, Guards, RateRule
+from pipeline.workflows.expressions import evaluate
+from pipeline.workflows.sinks.files import Folder
+from pipeline.workflows.sinks.mail import Recipients
+from pipeline.workflows.spec import seconds_of
+from pipeline.workflows.steps.agent import AgentStep
+from pipeline.workflows.steps.ask_user import Question
+from pipeline.workflows.steps.base import Kind
+from pipeline.workflows.steps.deliver import DeliverKind, MailRoute
+from pipeline.workflows.steps.http import HttpKind
+from pipeline.workflows.steps.kinds import KindParts, kinds
+from pipeline.workflows.steps.nested import StartChild
+from pipeline.workflows.steps.review import Review
+from retrieval.documents import DocumentReader
+
+
+def every_kind(workspace: Workspace, asks: Asks, start_child: StartChild) -> Mapping[str, Kind]:
+    """All kinds by name: those over documents, those that decide, ask people, act outside, and agents."""
+    guards = guards_of(workspace)
+    made: tuple[Kind, ...] = (
+        Review(asks),
+        Question(asks),
+        *outside_kinds(workspace, guards),
+        AgentStep(agent_parts(workspace, asks, guards)),
+    )
+    parts = KindParts(
+        runs=workspace.runs,
+        catalog=workspace.catalog,
+        snapshots=workspace.snapshots,
+        releases=workspace.releases,
+        library=workspace.prompts,
+        runner=workspace.prompt_runner,
+        answering=lambda: workspace.answering,
+        embedder=lambda: workspace.embedder,
+        evidence=lambda: workspace.pinned_evidence,
+        checks=lambda: workspace.checks,
+        entities=lambda: workspace.entities,
+        checker=lambda: workspace.checker,
+        read_again=read_again(workspace),
+        sources=lambda: [source.name for source in _sources(workspace)],
+        start_child=start_child,
+    )
+    return {**kinds(parts), **{kind.name: kind for kind in made}}
+
+
+def guards_of(workspace: Workspace) -> Guards:
+    """Circuit breakers and rate limits, shared by all workers through the store."""
+    settings = workspace.settings
+    rule = BreakerRule(
+        settings.workflow_breaker_failures,
+        settings.workflow_breaker_window_seconds,
+        settings.workflow_breaker_cool_down_seconds,
+    )
+    rates = {target: rate_of(text) for target, text in settings.workflow_rates.items()}
+    return Guards(Breakers(workspace.database), rule, rates)
+
+
+def rate_of(text: str) -> RateRule:
+    """A rate such as `60/1m`, or `5/s`."""
+    calls, _, span = text.partition("/")
+    return RateRule(int(calls), seconds_of(span if span[0].isdigit() else f"1{span}"))
+
+
+def outside_kinds(workspace: Workspace, guards: Guards) -> Sequence[Kind]:
+    """Kinds that reach outside: only what the settings name."""
+    settings = workspace.settings
+    egress = Egress(Hosts(settings.workflow_http_allow))
+    secrets = secrets_of(settings)
+    store, folder = Deliveries(workspace.database), Folder(settings.delivery_folder)
+    return (
+        HttpKind(egress, secrets, guards),
+        DeliverKind(store, folder, egress, secrets, mail_route(settings), guards),
+    )
+
+
+def secrets_of(settings: Settings) -> Mapping[str, Secret]:
+    """Secrets by the name that steps use."""
+    return {
+        name: Secret(held.value.get_secret_value(), Hosts(held.hosts, f"workflow_secrets.{name}.hosts"))
+        for name, held in settings.workflow_secrets.items()
+    }
+
+
+def mail_route(settings: Settings) -> MailRoute | None:
+    """How mail goes out; None where no server is set."""
+    if settings.workflow_smtp_url is None or not settings.workflow_mail_from:
+        return None
+    server = SmtpSender(settings.workflow_smtp_url.get_secret_value())
+    return MailRoute(server, settings.workflow_mail_from, Recipients(settings.workflow_mail_allow))
+
+
+def agent_parts(workspace: Workspace, asks: Asks, guards: Guards) -> AgentParts:
+    """What agents are made of."""
+    reach = CorpusReach(
+        workspace.snapshots,
+        lambda: workspace.searcher,
+        lambda: DocumentReader(workspace.library, workspace.corpus),
+        lambda: workspace.entities,
+        workspace.policies,
+    )
+    egress = Egress(Hosts(workspace.settings.workflow_http_allow))
+    return AgentParts(
+        models=_guarded_models(workspace, guards),
+        prompts=RunPrompts(workspace.prompts),
+        reach=reach,
+        people=asks,
+        evaluate=evaluate,
+        requests=EgressRequests(egress, guards),
+        guard=PolicyGuard(workspace.policies, workspace.checker),
+    )
+
+
+def _guarded_models(workspace: Workspace, guards: Guards) -> Any:
+    @contextmanager
+    def named(name: str | None) -> Iterator[Generator]:
+        with workspace.model_named(name) as model:
+            yield GuardedGenerator(model, guards)
+
+    return named
+
+
+def read_again(workspace: Workspace) -> Callable[[str, Progress], IngestReport]:
+    """Reads a source again from where it lies."""
+
+    def read(name: str, progress: Progress) -> IngestReport:
+        source = next((one for one in _sources(workspace) if one.name == name), None)
+        if source is None:
+            raise NotFound(f"no source {name}; see: vouch sources list")
+        with workspace.parser_pool() as parser:
+            return workspace.indexer.ingest(parser, paths_of(source.location), name, progress)[0]
+
+    return read
+
+
+def paths_of(location: str) -> list[Path]:
+    """The files or folders that a source was read from. Raises InvalidInput where one of them is gone."""
+    paths = [Path(location)] if Path(location).exists() else [Path(piece) for piece in location.split(", ")]
+    gone = [path for path in paths if not path.exists()]
+    if gone or not location:
+        raise InvalidInput(f"{gone[0] if gone else 'the source'} is not there any more: nothing was read again")
+    return paths
+
+
+def _sources(workspace: Workspace) -> Sequence[SourceInfo]:
+    return workspace.catalog.sources(workspace.snapshots.live().snapshot)

@@ -1,0 +1,226 @@
+"""Puts the workflows of a workspace together: library, runs, engine, people, triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from api.assembly import Workspace
+from api.flow_kinds import every_kind
+from kernel.errors import NotFound
+from kernel.records import LOCAL_OWNER, Principal, WorkflowVersion
+from kernel.storage.engine_database import EngineDatabase
+from kernel.storage.runs import Run, Runs
+from kernel.storage.task_figures import TaskFigures
+from kernel.storage.tasks import Tasks
+from pipeline.prompts.library import Asker
+from pipeline.workflows.asking import Asks, Watch
+from pipeline.workflows.chain import Chains, RunReader, answer_link
+from pipeline.workflows.engine import Engine
+from pipeline.workflows.library import WorkflowLibrary, spec_of
+from pipeline.workflows.people import PeopleDesk
+from pipeline.workflows.running import Parts, Runner
+from pipeline.workflows.spec import Workflow
+from pipeline.workflows.starting import Found, RunDesk, Sources
+from pipeline.workflows.state import LIVE
+from pipeline.workflows.steps.base import Call, Kind, Pins
+from pipeline.workflows.sweeping import Sweeper
+from pipeline.workflows.tickets import Ticket
+
+MOST_AT_ONCE = 1000
+"""Runs of a queue at once where its workflows set no limit: as many as workers have threads."""
+
+
+class Flows:
+    """The workflows of a workspace. Made once beside it; parts are made when they are first used."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @property
+    def folder(self) -> Path:
+        """Where the workspace lies."""
+        return self._workspace.settings.workspace_folder
+
+    @property
+    def runs(self) -> Runs:
+        return self._workspace.runs
+
+    @property
+    def library(self) -> WorkflowLibrary:
+        return self._workspace.workflows
+
+    @property
+    def local(self) -> Principal:
+        """Who acts on the command line without a key."""
+        return LOCAL_OWNER
+
+    # --- The engine -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def engine_database(self) -> EngineDatabase:
+        settings = self._workspace.settings
+        url = settings.database_url
+        place = url.get_secret_value() if url else f"sqlite:///{self.folder / 'vouch.db'}"
+        return EngineDatabase(place, self.folder / "engine.db", settings.workspace)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What turns are submitted through; a worker's own engine once this process is one."""
+        return Engine(self.engine_database, worker="none", threads=1)
+
+    def engine_as(self, worker: str, threads: int) -> Engine:
+        """The engine of this process as a worker."""
+        made = Engine(self.engine_database, worker=worker, threads=threads)
+        self.__dict__["engine"] = made
+        return made
+
+    def submit(self, run: Run, seconds: float) -> None:
+        """Have a run's next turn done."""
+        self.engine.submit(Ticket(run.id, run.turn, run.queue, run.priority, seconds))
+
+    @property
+    def queues(self) -> Mapping[str, int]:
+        """The most runs of each queue at once over all workers: the least that a live workflow says."""
+        found = {"default": MOST_AT_ONCE}
+        for version in self.library.live():
+            queue = spec_of(version).queue
+            found[queue.name] = min(found.get(queue.name, MOST_AT_ONCE), queue.limit or MOST_AT_ONCE)
+        for run in self.runs.unfinished():
+            found.setdefault(run.queue, MOST_AT_ONCE)
+        return found
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        others = (lambda: self.engine.open_queues(self.queues), self.watch.sweep)
+        return Sweeper(self.runs, self._known, self.submit, others)
+
+    def _known(self, run_ids: Collection[str]) -> set[str]:
+        return self.engine.known(run_ids)
+
+    def fired(self, name: str, moment: datetime) -> None:
+        """A timetable is due."""
+
+    # --- Runs -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        return every_kind(self._workspace, self.asks, self._start_child)
+
+    def _start_child(self, call: Call, name: str, given: Mapping[str, Any]) -> str:
+        return self.desk.start_child(call, name, given)
+
+    @cached_property
+    def runner(self) -> Runner:
+        return Runner(
+            Parts(
+                self.runs,
+                self.spec,
+                self.kinds,
+                self.asks,
+                self.submit,
+                lambda: self._workspace.checker,
+                self._ended,
+            )
+        )
+
+    def _ended(self, run: Run) -> None:
+        """What a run leaves open goes with it."""
+        self.tasks.cancel_run(run.id)
+
+    def spec(self, digest: str) -> Workflow:
+        """The spec of a hash. Raises NotFound."""
+        return spec_of(self.library.by_sha256(digest))
+
+    @cached_property
+    def desk(self) -> RunDesk:
+        return RunDesk(self.runs, self.kinds, Sources(self._find, self._at, self._prompt, self._pins), self.submit)
+
+    def _find(self, reference: str, principal: Principal) -> Found:
+        return self._found(self.library.choose(reference, principal))
+
+    def _at(self, name: str, number: int) -> Found:
+        return self._found(self.library.find(f"{name}@{number}"))
+
+    def _found(self, version: WorkflowVersion) -> Found:
+        mode = "live" if self.library.state_of(version) == LIVE else "pilot"
+        spec = spec_of(version)
+        return Found(version.name, version.version, version.sha256, spec, mode, version.author, version)
+
+    def _prompt(self, name: str, principal: Principal, stakes: str) -> tuple[int, str]:
+        chosen = self._workspace.prompts.choose(name, Asker(principal, None, self._model, stakes))
+        return chosen.version.version, chosen.version.sha256
+
+    def _pins(self) -> Pins:
+        state = self._workspace.snapshots.live()
+        policy = self._workspace.policies.in_force().version.sha256
+        return Pins("", policy, state.snapshot, state.access_version, self._model)
+
+    @property
+    def _model(self) -> str:
+        info = self._workspace.generator.info
+        return f"{info.provider}/{info.name}"
+
+    @cached_property
+    def reader(self) -> RunReader:
+        return RunReader(self.runs, self.desk.get, self.spec, self._chains)
+
+    @cached_property
+    def _chains(self) -> Chains:
+        workspace = self._workspace
+        openers = {
+            "answers": lambda one: answer_link(workspace.releases.record(one, LOCAL_OWNER).body),
+            "prompt_runs": lambda one: _prompt_run(workspace.prompt_runner.stored.get(one, LOCAL_OWNER).body),
+            "tasks": lambda one: _task(self.tasks.get(one)),
+        }
+        return Chains(self.runs, openers)
+
+    # --- People ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        return Tasks(self._workspace.database)
+
+    @cached_property
+    def asks(self) -> Asks:
+        return Asks(self.tasks)
+
+    @cached_property
+    def watch(self) -> Watch:
+        return Watch(self.tasks, self.asks, self.desk.wake)
+
+    @cached_property
+    def people(self) -> PeopleDesk:
+        return PeopleDesk(
+            self.tasks,
+            self._workspace.keys,
+            self.asks,
+            preview=self.runner.preview,
+            wake=self.desk.wake,
+            authors=self._authors,
+            evidence=self._evidence,
+            figures=TaskFigures(self._workspace.database),
+        )
+
+    def _authors(self, digest: str) -> Collection[str]:
+        try:
+            return {self.library.by_sha256(digest).author}
+        except NotFound:
+            return ()
+
+    def _evidence(self, answer_id: str, principal: Principal) -> Mapping[str, Any] | None:
+        try:
+            return self._workspace.releases.record(answer_id, principal).body
+        except NotFound:
+            return None
+
+
+def _prompt_run(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: body.get(name) for name in ("status", "prompt", "model", "ledger")}
+
+
+def _task(task: Any) -> dict[str, Any]:
+    return {name: getattr(task, name) for name in ("sort", "state", "decided_at")}
