@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kernel.errors import GenerationFailed, InvalidInput, Unavailable
+from kernel.errors import GenerationFailed, InvalidInput, NoModel
 from kernel.ids import random_id
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
@@ -131,7 +131,7 @@ class PromptRunner:
         """The reply, as JSON values, recorded. A model's failure is a run too, of status `failed` with its reason.
 
         Raises NotFound, Forbidden for a draft, InvalidInput for inputs that do not fit and for a prompt that answers
-        from documents, and Unavailable where no model is configured.
+        from documents, and NoModel where none is configured.
         """
         begin = time.perf_counter()
         if request.stakes is not None and request.stakes not in STAKES:
@@ -285,9 +285,9 @@ def refuse_grounded(compiled: CompiledPrompt) -> None:
 
 
 def refuse_own_words(generator: Generator, version: PromptVersion) -> None:
-    """Raises Unavailable where no model is configured that could follow a prompt."""
+    """Raises NoModel where no model is configured that could follow a prompt."""
     if generator.info.provider == OWN_WORDS:
-        raise Unavailable(
+        raise NoModel(
             f"prompt {version.name} needs a model: set generator = openai, openai_base_url and openai_model "
             "(any OpenAI-compatible server; the reference of settings says how)"
         )
