@@ -21,6 +21,8 @@ from pipeline.prompts.state import LIVE, PRODUCTION
 Comment = Annotated[str, typer.Option(help="What you have to say of it.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
 Label = Annotated[str, typer.Argument(metavar="LABEL", help="A label, such as production or staging.")]
+STATES = {"draft": "a draft", "in_review": "in review", "approved": "approved", "live": "live", "retired": "retired"}
+"""States of a version, as a sentence ends."""
 rules = group("Which label of a prompt callers get who name none.")
 commands.add_typer(rules, name="rules")
 
@@ -170,7 +172,7 @@ def _tell(call: Call, version: PromptVersion) -> None:
     found = call.workspace.prompt_desk.version_item(version.name, version.version)
 
     def words(out: Console) -> None:
-        out.print(safe(f"{version.name}@{version.version} is {found['state'].replace('_', ' ')}"))
+        out.print(safe(f"{version.name}@{version.version} is {STATES[found['state']]}"))
         if found["state"] == LIVE:  # approval was asked for when the label moved, and is not afterwards
             out.print(f"callers get it until its label moves: vouch prompts rollback {version.name}", style="yellow")
             return
