@@ -54,13 +54,15 @@ class Turns:
             first += 1
             for position in range(len(queues)):
                 try:
-                    self._take(queues[(first + position) % len(queues)])
+                    self.take(queues[(first + position) % len(queues)])
                 except Exception as error:  # noqa: BLE001  the edge of a worker
                     if not contended(error):
                         _log.warning("turns cannot be taken (%s); trying again", type(error).__name__)
 
-    def _take(self, take: Take) -> None:
-        """Count the turns before they start: what a short turn gives back when it ends must have been counted."""
+    def take(self, take: Take) -> None:
+        """Take turns of a queue where there is room. They are counted before they start: what a short turn gives back
+        when it ends must have been counted.
+        """
         with self._change:
             room = self._threads - self._taken
             if room <= 0:
