@@ -47,14 +47,17 @@ class Turns:
         with self._change:
             return self._change.wait_for(lambda: self._taken <= 0, seconds)
 
-    def serve(self, queues: Sequence[Take], contended: Callable[[Exception], bool]) -> None:
-        """Take turns whenever the bell rings, until it ends. Another queue comes first each time, so none starves."""
+    def serve(self, queues: Callable[[], Sequence[Take]], contended: Callable[[Exception], bool]) -> None:
+        """Take turns whenever the bell rings, until it ends. Another queue comes first each time, so none starves;
+        `queues` may be others each time.
+        """
         first = 0
         while self._bell.wait():
             first += 1
-            for position in range(len(queues)):
+            takes = queues()
+            for position in range(len(takes)):
                 try:
-                    self.take(queues[(first + position) % len(queues)])
+                    self.take(takes[(first + position) % len(takes)])
                 except Exception as error:  # noqa: BLE001  the edge of a worker
                     if not contended(error):
                         _log.warning("turns cannot be taken (%s); trying again", type(error).__name__)

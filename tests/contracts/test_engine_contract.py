@@ -75,7 +75,25 @@ def test_a_turn_is_made_once_however_often_it_is_submitted(site: Site) -> None:
         engine.submit(Ticket("a", 2))
         until(lambda: len(made) == 3)
         time.sleep(0.2)
-    assert sorted(made) == ["a:1", "a:2", "before:1"]
+        assert sorted(made) == ["a:1", "a:2", "before:1"]
+        engine.submit(Ticket("a", 1), again=True)
+        until(lambda: len(made) == 4)
+    assert made[-1] == "a:1"
+
+
+def test_a_queue_may_be_opened_while_a_worker_works(site: Site) -> None:
+    made: list[str] = []
+    with site.client() as client:
+        client.open_queues({"late": 1})
+        client.submit(Ticket("a", 1, queue="late"))
+    with launched(site, lambda run, turn: made.append(run)) as engine:
+        time.sleep(0.3)
+        assert made == []
+        for _ in range(2):
+            engine.open_queues({"late": 1, "default": 5})
+        until(lambda: made == ["a"])
+        engine.submit(Ticket("b", 1))
+        until(lambda: made == ["a", "b"])
 
 
 def test_a_turn_that_failed_is_made_again_when_it_is_submitted_again(
