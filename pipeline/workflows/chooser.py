@@ -115,7 +115,7 @@ def _items(workflow: Workflow, agents: list[Step]) -> Iterator[Item]:
     yield _all("success", agents, lambda mission: bool(mission.get("success")), "a success criterion", whole=True)
     yield _all("tools", agents, lambda mission: bool(mission.get("tools")), "a list of tools")
     yield _guardrails(agents, stated.guardrails if stated else None)
-    yield _all("handoffs", agents, lambda mission: "handoffs" in mission, "hand-offs (`handoffs: []` for none)")
+    yield _all("handoffs", agents, lambda mission: "handoffs" in mission, "its hand-offs, an empty list for none")
     yield _review_points(workflow, agents)
     yield _all("budget", agents, _bounded, f"a budget of {', '.join(LIMITS)}", whole=True)
     yield _said("tests", stated.tests if stated else None)
@@ -154,7 +154,7 @@ def _guardrails(agents: list[Step], stated: Statement | None) -> Item:
 
 def _said(name: str, stated: Statement | None) -> Item:
     if stated is None:
-        return Item(name, False, f"nobody has answered it: `autonomy: {{{name}: {{ready: true, why: …}}}}`")
+        return Item(name, False, f"nobody has answered it under autonomy.{name}")
     return Item(name, stated.ready, stated.why)
 
 
@@ -164,5 +164,5 @@ def _review_points(workflow: Workflow, agents: list[Step]) -> Item:
     reviewed = {name for step in workflow.steps if step.kind == REVIEW for name in needs[step.id]}
     free = [step.id for step in agents if step.id not in reviewed and not step.with_.get("escalate")]
     if free:
-        return Item("review points", False, f"no review comes after {', '.join(free)}, and it has no `escalate`")
+        return Item("review points", False, f"no review comes after {', '.join(free)}, and it has no rules to escalate")
     return Item("review points", True, "a person looks at what each agent gives, or is called by its rules")
