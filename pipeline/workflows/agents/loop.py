@@ -38,6 +38,7 @@ from pipeline.workflows.agents.results import result_faults, sources_of
 from pipeline.workflows.agents.showing import short_log, turn_messages
 from pipeline.workflows.agents.tools import SECONDS, At, Toolbox
 from pipeline.workflows.steps.base import Call, Done, StepFailed, Used, Waits
+from pipeline.workflows.steps.pinned import same_model
 
 Json = dict[str, Any]
 OWN_WORDS = "extractive"
@@ -107,6 +108,8 @@ class Loop:
                 info = model.info
             if info.provider == OWN_WORDS:
                 raise StepFailed("an agent needs a model: set generator = openai and its server", slug="no-model")
+            if mission.model is None:
+                same_model(self._call, f"{info.provider}/{info.name}")
             agents[name] = {
                 "prompt": [version.name, version.version, version.sha256],
                 "model": info.name,
@@ -245,7 +248,8 @@ class Loop:
             "citations": list(sources.values()),
             "sources": sources,
         }
-        return Done(output, self._used())
+        facts = {"steps": memory.spent.steps, "calls": memory.calls.total(), "asked": memory.waits}
+        return Done(output, self._used(), {"agent": facts})
 
     # --- People ---------------------------------------------------------------------------------------------------
 
@@ -309,6 +313,7 @@ class Loop:
             now.completion_tokens + now.lost - then.completion_tokens - then.lost,
             round(now.cost - then.cost, 6) if memory.spent.priced else None,
             str((memory.begun or {}).get("agents", {}).get(MAIN, {}).get("model", "")),
+            {"tasks": (memory.waiting.ref,)} if waits and memory.waiting else {},
         )
 
     def _failed(self, words: str, slug: str) -> StepFailed:

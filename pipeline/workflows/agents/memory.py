@@ -108,11 +108,10 @@ class Memory:
 
     @staticmethod
     def of(notes: Iterable[Mapping[str, Any]]) -> Memory:
-        """What follows from notes: each is `{"kind", "data"}`, or its data with a `kind` among them."""
+        """What follows from notes, each `{"sort", "note"}`."""
         found = Memory()
-        for note in notes:
-            data = note.get("data")
-            found.take(str(note["kind"]), dict(data if isinstance(data, Mapping) else note))
+        for one in notes:
+            found.take(str(one["sort"]), dict(one["note"]))
         return found
 
     def take(self, kind: str, data: Json) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,7 +72,7 @@ def test_what_was_asked_can_be_made_again_from_the_notes() -> None:
     """Each turn's messages hash to what was noted before they were sent."""
     one = site(SEARCH, finish())
     done(one)
-    noted = [note["data"]["messages_sha256"] for note in one.journal.notes if note["kind"] == "thinking"]
+    noted = [note["note"]["messages_sha256"] for note in one.journal.notes if note["sort"] == "thinking"]
     sent = [
         sha256(canonical_json([[message.role, message.content] for message in request.messages]))
         for request in one.model.requests
@@ -513,12 +512,3 @@ def test_what_is_shown_of_the_past_fits_the_window() -> None:
     done(one)
     assert len(one.model.shown) < 6000
     assert "(left out)" in one.model.shown
-
-
-def test_notes_may_come_flat() -> None:
-    """As `{"kind", "data"}` or with the data's members beside the kind."""
-    one = site(SEARCH, finish())
-    first = done(one)
-    one.journal.notes = [{"kind": note["kind"], **note["data"]} for note in one.journal.notes]
-    assert done(one) == first
-    assert json.loads(json.dumps(one.journal.notes)) == one.journal.notes
