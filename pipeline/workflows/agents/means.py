@@ -30,7 +30,7 @@ class LibraryPrompts:
     def chosen(self, reference: str, call: Call) -> PromptVersion:
         """The version that the run pinned for a reference. Raises StepFailed where it pinned none."""
         found = chosen(call, reference)
-        return self.pinned(reference.partition("@")[0], found.version, found.sha256)
+        return self.pinned(reference.partition("@")[0], found.number, found.sha256)
 
     def pinned(self, name: str, version: int, sha256: str) -> PromptVersion:
         """A version by its hash. Raises NotFound where it is not there any more."""

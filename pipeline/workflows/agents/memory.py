@@ -97,6 +97,8 @@ class Memory:
     calls: Counter[str] = field(default_factory=Counter)
     seen: dict[str, str] = field(default_factory=dict)
     """Passages whose text was shown, in order, each with its document."""
+    taken_over: Json | None = None
+    """The result that a person gave in place of the agents'."""
     ended: Json | None = None
     reserved: int = 0
     turns: int = 0
@@ -166,6 +168,8 @@ class Memory:
 
     def _answered(self, data: Json) -> None:
         waited, self.waiting = self.waiting, None
+        if data.get("ends"):
+            self.taken_over = {"result": data["result"]}
         why, granted = waited.why if waited else "", bool(data["granted"])
         if why == "begin":
             self.fired.add(why)

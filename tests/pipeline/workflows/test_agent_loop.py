@@ -438,6 +438,9 @@ def test_a_person_takes_over_with_a_result_of_their_own() -> None:
     output = done(one)
     assert output["result"] == {"answer": "14 days"}
     assert output["steps"] == 1
+    assert one.journal.kinds()[-2:] == ["answered", "ended"]
+    one.journal.notes.pop()
+    assert done(one)["result"] == {"answer": "14 days"}, "also where the process died in between"
 
 
 @pytest.mark.parametrize(("action", "slug"), [("stop", "rejected"), ("", "expired")])
