@@ -37,13 +37,13 @@ class Journal:
     alive: int = 1_000_000
 
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
-        self.notes.append({"sort": kind, "note": json.loads(json.dumps(data))})
+        self.notes.append({"kind": kind, "data": json.loads(json.dumps(data))})
         self.alive -= 1
         if self.alive <= 0:
             raise Killed
 
     def kinds(self) -> list[str]:
-        return [str(one["sort"]) for one in self.notes]
+        return [str(one["kind"]) for one in self.notes]
 
 
 Reply = str | Mapping[str, Any] | Exception | Callable[[GenerationRequest], str]

@@ -110,10 +110,10 @@ class Memory:
 
     @staticmethod
     def of(notes: Iterable[Mapping[str, Any]]) -> Memory:
-        """What follows from notes, each `{"sort", "note"}`."""
+        """What follows from notes, each `{"kind", "data"}`."""
         found = Memory()
         for one in notes:
-            found.take(str(one["sort"]), dict(one["note"]))
+            found.take(str(one["kind"]), dict(one["data"]))
         return found
 
     def take(self, kind: str, data: Json) -> None:

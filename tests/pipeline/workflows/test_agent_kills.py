@@ -160,6 +160,6 @@ def test_budgets_hold_over_all_lives(lives: list[int], steps: int, tokens: int) 
     assert made is not None
     assert made.slug == "budget"
     assert len(one.model.requests) <= steps
-    spent = sum(sum(note["note"]["tokens"]) for note in one.journal.notes if note["sort"] == "decided")
+    spent = sum(sum(note["data"]["tokens"]) for note in one.journal.notes if note["kind"] == "decided")
     assert spent <= made.output["used"]["tokens"] <= tokens
     assert json.dumps(made.output)

@@ -72,7 +72,7 @@ def test_what_was_asked_can_be_made_again_from_the_notes() -> None:
     """Each turn's messages hash to what was noted before they were sent."""
     one = site(SEARCH, finish())
     done(one)
-    noted = [note["note"]["messages_sha256"] for note in one.journal.notes if note["sort"] == "thinking"]
+    noted = [note["data"]["messages_sha256"] for note in one.journal.notes if note["kind"] == "thinking"]
     sent = [
         sha256(canonical_json([[message.role, message.content] for message in request.messages]))
         for request in one.model.requests

@@ -16,8 +16,8 @@ from workflow_parts import Bench, Echo, Killed
 from kernel.records import Principal, Role
 from kernel.storage.runs import NewRun
 from kernel.storage.tasks import Tasks
-from pipeline.workflows.agents.means import LibraryPrompts, TaskPeople
 from pipeline.workflows.agents.ports import HttpRequest, Parts
+from pipeline.workflows.agents.prompts import RunPrompts
 from pipeline.workflows.asking import Asks
 from pipeline.workflows.contracts import check_workflow
 from pipeline.workflows.lines import InvalidWorkflow
@@ -83,7 +83,7 @@ class Place:
         self.model = Steady(self._turn, SCRIPT)
         self.run_id = ""
         asks = Asks(Tasks(made.database))
-        parts = Parts(self._models, LibraryPrompts(made.prompts), self.reach, TaskPeople(asks), evaluate, self._send)
+        parts = Parts(self._models, RunPrompts(made.prompts), self.reach, asks, evaluate, self._send)
         self.kind = self.bench.kinds["agent"] = AgentStep(parts)  # type: ignore[assignment]
 
     @contextmanager
