@@ -86,6 +86,12 @@ def rate_of(text: str) -> RateRule:
     return RateRule(int(calls), seconds_of(span if span[0].isdigit() else f"1{span}"))
 
 
+def http_kind(workspace: Workspace, guards: Guards) -> HttpKind:
+    """Requests, within the allow-list of the settings."""
+    settings = workspace.settings
+    return HttpKind(Egress(Hosts(settings.workflow_http_allow)), secrets_of(settings), guards)
+
+
 def outside_kinds(workspace: Workspace, guards: Guards) -> Sequence[Kind]:
     """Kinds that reach outside: only what the settings name."""
     settings = workspace.settings
@@ -93,7 +99,7 @@ def outside_kinds(workspace: Workspace, guards: Guards) -> Sequence[Kind]:
     secrets = secrets_of(settings)
     store, folder = Deliveries(workspace.database), Folder(settings.delivery_folder)
     return (
-        HttpKind(egress, secrets, guards),
+        http_kind(workspace, guards),
         DeliverKind(store, folder, egress, secrets, mail_route(settings), guards),
     )
 
@@ -123,14 +129,13 @@ def agent_parts(workspace: Workspace, asks: Asks, guards: Guards) -> AgentParts:
         lambda: workspace.entities,
         workspace.policies,
     )
-    egress = Egress(Hosts(workspace.settings.workflow_http_allow))
     return AgentParts(
         models=_guarded_models(workspace, guards),
         prompts=RunPrompts(workspace.prompts),
         reach=reach,
         people=asks,
         evaluate=evaluate,
-        requests=EgressRequests(egress, guards),
+        requests=EgressRequests(http_kind(workspace, guards)),
         guard=PolicyGuard(workspace.policies, workspace.checker),
     )
 
