@@ -16,6 +16,7 @@ from kernel.records import IngestReport, SourceInfo
 from kernel.settings import Settings
 from kernel.storage.breakers import BreakerRule, Breakers
 from kernel.storage.deliveries import Deliveries
+from kernel.storage.foreign_sql import ForeignSql
 from pipeline.indexing import Progress
 from pipeline.workflows.agents.guard import PolicyGuard
 from pipeline.workflows.agents.ports import Parts as AgentParts
@@ -36,6 +37,8 @@ from pipeline.workflows.steps.http import HttpKind
 from pipeline.workflows.steps.kinds import KindParts, kinds
 from pipeline.workflows.steps.nested import StartChild
 from pipeline.workflows.steps.review import Review
+from pipeline.workflows.steps.sql import SqlKind
+from pipeline.workflows.steps.transform import CompareKind, TransformKind
 from retrieval.documents import DocumentReader
 
 
@@ -87,14 +90,18 @@ def rate_of(text: str) -> RateRule:
 
 
 def outside_kinds(workspace: Workspace, guards: Guards) -> Sequence[Kind]:
-    """Kinds that reach outside: only what the settings name."""
+    """Kinds that reach outside, only to what the settings name, and those that shape what came back."""
     settings = workspace.settings
     egress = Egress(Hosts(settings.workflow_http_allow))
     secrets = secrets_of(settings)
+    databases = ForeignSql({name: url.get_secret_value() for name, url in settings.workflow_sql.items()})
     store, folder = Deliveries(workspace.database), Folder(settings.delivery_folder)
     return (
         HttpKind(egress, secrets, guards),
         DeliverKind(store, folder, egress, secrets, mail_route(settings), guards),
+        SqlKind(databases, guards),
+        TransformKind(),
+        CompareKind(),
     )
 
 
