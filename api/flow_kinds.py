@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kernel.settings import Settings
 from kernel.storage.breakers import BreakerRule, Breakers
 from kernel.storage.deliveries import Deliveries
 from kernel.storage.foreign_sql import ForeignSql
+from pipeline.answering import Answering
 from pipeline.indexing import Progress
 from pipeline.workflows.agents.guard import PolicyGuard
 from pipeline.workflows.agents.ports import Parts as AgentParts
@@ -45,6 +47,15 @@ from retrieval.documents import DocumentReader
 def every_kind(workspace: Workspace, asks: Asks, start_child: StartChild) -> Mapping[str, Kind]:
     """All kinds by name: those over documents, those that decide, ask people, act outside, and agents."""
     guards = guards_of(workspace)
+
+    @cache
+    def generator() -> Generator:
+        return GuardedGenerator(workspace.generator, guards)
+
+    @cache
+    def answering() -> Answering:
+        return workspace.answering_by(generator())
+
     made: tuple[Kind, ...] = (
         Review(asks),
         Question(asks),
@@ -57,8 +68,8 @@ def every_kind(workspace: Workspace, asks: Asks, start_child: StartChild) -> Map
         snapshots=workspace.snapshots,
         releases=workspace.releases,
         library=workspace.prompts,
-        runner=workspace.prompt_runner,
-        answering=lambda: workspace.answering,
+        runner=workspace.prompt_runner_by(generator),
+        answering=answering,
         embedder=lambda: workspace.embedder,
         evidence=lambda: workspace.pinned_evidence,
         checks=lambda: workspace.checks,
