@@ -45,7 +45,7 @@ class Ingest(Plain):
         self._sources = sources
 
     def output(self, _step: Step) -> Mapping[str, Any]:
-        """A report of each source that was read; `differences` counts the documents that were added, changed or removed."""
+        """A report of each source that was read; `differences` counts documents added, changed or removed."""
         failure, gone = whole({"path": TEXT, "reason": TEXT}), whole({"source": TEXT, "reason": TEXT})
         report = {"source": TEXT} | dict.fromkeys(COUNTS, COUNT) | {"failures": {"type": "array", "items": failure}}
         listed = {"type": "array", "items": whole(report)}
