@@ -22,6 +22,7 @@ from pipeline.workflows.library import WorkflowLibrary, spec_of
 from pipeline.workflows.spec import Trigger
 from pipeline.workflows.starting import Wanted, unattended
 from pipeline.workflows.state import LIVE
+from pipeline.workflows.tickets import Timetable
 
 CRON, EVENT, DOCUMENTS, AFTER = "cron", "event", "documents", "after"
 LONGEST_CHAIN = 8
@@ -62,15 +63,6 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """A trigger by the clock, as an engine takes it."""
-
-    name: str
-    cron: str
-    timezone: str
-
-
-@dataclass(frozen=True, slots=True)
 class Came:
     """What came of something that happened: the runs that it started (or had started before), and the workflows that
     could not be started, each with the reason.
@@ -96,10 +88,10 @@ class Triggers:
         live = self._library.live()
         return [one for version in live for one in held_by(version, paused=state.of(version.name).paused)]
 
-    def timetables(self) -> list[Timed]:
+    def timetables(self) -> list[Timetable]:
         """What an engine fires by the clock, by name."""
         clocks = (one for one in self._working(CRON) if one.trigger.cron is not None)
-        return [Timed(one.name, str(one.trigger.cron), one.trigger.timezone) for one in clocks]
+        return [Timetable(one.name, str(one.trigger.cron), one.trigger.timezone) for one in clocks]
 
     def fired(self, name: str, moment: datetime) -> Run | None:
         """Start what is due by the clock, once for a moment. None where there is no such timetable any more, its

@@ -30,8 +30,8 @@ class Shown:
         self.items = [Item("budget", green=False, why="it has none")]
         self.gates = Gates()
 
-    def autonomy(self, _: Workflow) -> Sequence[Item]:
-        return self.items
+    def autonomy(self, workflow: Workflow) -> Sequence[Item]:
+        return self.items if any(step.kind == "agent" for step in workflow.steps) else ()
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from pipeline.workflows.gates import Gates
 from pipeline.workflows.library import WorkflowLibrary, spec_of
 from pipeline.workflows.starting import Found, RunDesk, Sources, Wanted
 from pipeline.workflows.steps.base import Pins
-from pipeline.workflows.triggers import LONGEST_CHAIN, Timed, Triggers, triggers_json
+from pipeline.workflows.tickets import Timetable
+from pipeline.workflows.triggers import LONGEST_CHAIN, Triggers, triggers_json
 
 NO_INPUT = {"type": "object"}
 LATER = timedelta(minutes=5)
@@ -35,7 +36,7 @@ class Site:
     def __init__(self, made: FastWorkspace) -> None:
         self.made = made
         self.library = WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False))
-        sources = Sources(self.found, lambda *_: (1, ""), lambda: Pins("", "", 0, 0, ""))
+        sources = Sources(self.found, self.at, lambda *_: (1, ""), lambda: Pins("", "", 0, 0, ""))
         self.desk = RunDesk(made.runs, {"retrieve": Echo()}, sources, lambda *_: None)
         self.away, self.mode = False, "live"
 
@@ -43,6 +44,9 @@ class Site:
     def triggers(self) -> Triggers:
         """As another process has them: nothing is remembered."""
         return Triggers(self.library, self.start, DocumentChanges(self.made.database), self.made.runs)
+
+    def at(self, name: str, number: int) -> Found:
+        return self.found(f"{name}@{number}", ADMIN)
 
     def found(self, reference: str, principal: Principal) -> Found:
         version = self.library.choose(reference, principal)
@@ -79,7 +83,7 @@ def site() -> Iterator[Site]:
 
 def test_a_clock_starts_a_run_once_for_a_moment_while_the_version_is_live(site: Site) -> None:
     site.live("weekly", {"cron": "0 8 * * mon", "timezone": "Europe/Berlin", "input": {"at": "{{ event.moment }}"}})
-    assert site.triggers.timetables() == [Timed("weekly/cron-1", "0 8 * * mon", "Europe/Berlin")]
+    assert site.triggers.timetables() == [Timetable("weekly/cron-1", "0 8 * * mon", "Europe/Berlin")]
     monday = datetime(2026, 11, 23, 8, tzinfo=ZoneInfo("Europe/Berlin"))
     first, again = (site.triggers.fired("weekly/cron-1", moment) for moment in (monday, monday.astimezone(UTC)))
     assert first is not None
