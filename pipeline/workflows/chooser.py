@@ -114,8 +114,8 @@ def _items(workflow: Workflow, agents: list[Step]) -> Iterator[Item]:
     stated = workflow.autonomy
     yield _all("success", agents, lambda mission: bool(mission.get("success")), "a success criterion", whole=True)
     yield _all("tools", agents, lambda mission: bool(mission.get("tools")), "a list of tools")
-    yield _guardrails(agents, stated.guardrails if stated else None)
-    yield _all("handoffs", agents, lambda mission: "handoffs" in mission, "hand-offs (`handoffs: []` for none)")
+    yield _said("guardrails", stated.guardrails if stated else None)
+    yield _handoffs(agents)
     yield _review_points(workflow, agents)
     yield _all("budget", agents, _bounded, f"a budget of {', '.join(LIMITS)}", whole=True)
     yield _said("tests", stated.tests if stated else None)
@@ -145,16 +145,24 @@ def _all(
     return Item(name, not lacking, f"{', '.join(lacking)} does not declare {what}" if lacking else f"declared: {what}")
 
 
-def _guardrails(agents: list[Step], stated: Statement | None) -> Item:
-    bare = [step.id for step in agents if not step.checks]
-    if bare:
-        return Item("guardrails", False, f"no check looks at what {', '.join(bare)} gives")
-    return _said("guardrails", stated)
+def _handoffs(agents: list[Step]) -> Item:
+    """Whether every hand-over is to an agent of the step, or to a person; to nobody where none is declared."""
+    found: set[str] = set()
+    for step in agents:
+        others = step.with_.get("agents")
+        known = {"main", "person", *(others if isinstance(others, Mapping) else ())}
+        for who, mission in _missions(step):
+            given = mission.get("handoffs") or ()
+            strange = [str(one) for one in given if one not in known]
+            if strange:
+                return Item("handoffs", False, f"{who} hands over to {', '.join(strange)}, which it has no agent for")
+            found.update(map(str, given))
+    return Item("handoffs", True, f"it hands over to: {', '.join(sorted(found)) or 'nobody'}")
 
 
 def _said(name: str, stated: Statement | None) -> Item:
     if stated is None:
-        return Item(name, False, f"nobody has answered it: `autonomy: {{{name}: {{ready: true, why: …}}}}`")
+        return Item(name, False, f"nobody has answered it under autonomy.{name}")
     return Item(name, stated.ready, stated.why)
 
 
@@ -164,5 +172,5 @@ def _review_points(workflow: Workflow, agents: list[Step]) -> Item:
     reviewed = {name for step in workflow.steps if step.kind == REVIEW for name in needs[step.id]}
     free = [step.id for step in agents if step.id not in reviewed and not step.with_.get("escalate")]
     if free:
-        return Item("review points", False, f"no review comes after {', '.join(free)}, and it has no `escalate`")
+        return Item("review points", False, f"no review comes after {', '.join(free)}, and it has no rules to escalate")
     return Item("review points", True, "a person looks at what each agent gives, or is called by its rules")

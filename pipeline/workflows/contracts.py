@@ -26,7 +26,7 @@ from pipeline.workflows.steps.base import Kind
 Found = Iterator[tuple[Place, str]]
 """Faults: the way to the member, and what is wrong with it."""
 RESERVED = ("input", "steps", "run", "output", "event", "loop", "self", "super", "true", "false", "none")
-RUN: Schema = {"type": "object", "properties": dict.fromkeys((*TOLD, "snapshot"), UNKNOWN)}
+RUN: Schema = {"type": "object", "properties": dict.fromkeys((*TOLD, "snapshot", "model"), UNKNOWN)}
 OF_A_KIND = ("result", "output", "values")
 """Names that expressions of a kind's `with` may have besides what the step sees; the kind says which it gives."""
 
