@@ -408,9 +408,9 @@ class Workspace:
 
     @cached_property
     def workflows(self) -> WorkflowLibrary:
-        return WorkflowLibrary(Workflows(self.database), self._workflow_gates, Proofs(self.runs.green))
+        return WorkflowLibrary(Workflows(self.database), self.workflow_gates, Proofs(self.runs.green))
 
-    def _workflow_gates(self) -> WorkflowGates:
+    def workflow_gates(self) -> WorkflowGates:
         """What the policy in force asks of workflows before they go live."""
         asked = self.policies.in_force().policy.workflows
         return WorkflowGates(asked.approvals, asked.pilot_runs, asked.owner)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +11,24 @@ from typing import Any
 
 from api.assembly import Workspace
 from api.flow_kinds import every_kind
-from kernel.errors import NotFound
+from kernel.errors import NotFound, VouchError
 from kernel.records import LOCAL_OWNER, Principal, WorkflowVersion
 from kernel.storage.engine_database import EngineDatabase
 from kernel.storage.runs import Run, Runs
 from kernel.storage.task_figures import TaskFigures
 from kernel.storage.tasks import Tasks
+from kernel.storage.triggers import DocumentChanges, EventSecrets
+from kernel.storage.workflows import Workflows
 from pipeline.prompts.library import Asker
 from pipeline.workflows.asking import Asks, Watch
 from pipeline.workflows.chain import Chains, RunReader, answer_link
+from pipeline.workflows.contracts import check_workflow
+from pipeline.workflows.desk import WorkflowDesk
+from pipeline.workflows.drafts import WorkflowPromoter
 from pipeline.workflows.engine import Engine
+from pipeline.workflows.gates import Proofs
 from pipeline.workflows.library import WorkflowLibrary, spec_of
+from pipeline.workflows.lines import Fault
 from pipeline.workflows.people import PeopleDesk
 from pipeline.workflows.running import Parts, Runner
 from pipeline.workflows.spec import Workflow
@@ -28,7 +36,8 @@ from pipeline.workflows.starting import Found, RunDesk, Sources
 from pipeline.workflows.state import LIVE
 from pipeline.workflows.steps.base import Call, Kind, Pins
 from pipeline.workflows.sweeping import Sweeper
-from pipeline.workflows.tickets import Ticket
+from pipeline.workflows.tickets import Ticket, Timetable
+from pipeline.workflows.triggers import Triggers
 
 MOST_AT_ONCE = 1000
 """Runs of a queue at once where its workflows set no limit: as many as workers have threads."""
@@ -39,6 +48,7 @@ class Flows:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._timetables: Sequence[Timetable] | None = None
 
     @property
     def folder(self) -> Path:
@@ -49,9 +59,28 @@ class Flows:
     def runs(self) -> Runs:
         return self._workspace.runs
 
-    @property
+    @cached_property
     def library(self) -> WorkflowLibrary:
-        return self._workspace.workflows
+        """The library that checks what is saved against the kinds of steps that there are."""
+        workspace = self._workspace
+        store, proofs = Workflows(workspace.database), Proofs(workspace.runs.green)
+        return WorkflowLibrary(store, workspace.workflow_gates, proofs, self._check)
+
+    def _check(self, workflow: Workflow) -> Sequence[Fault]:
+        return check_workflow(workflow, self.kinds)
+
+    @cached_property
+    def library_desk(self) -> WorkflowDesk:
+        return WorkflowDesk(self.library)
+
+    @cached_property
+    def workflow_promoter(self) -> WorkflowPromoter:
+        workspace = self._workspace
+        return WorkflowPromoter(self.library, workspace.releases, workspace.prompt_runner.stored)
+
+    @cached_property
+    def secrets(self) -> EventSecrets:
+        return self._workspace.event_secrets
 
     @property
     def local(self) -> Principal:
@@ -95,14 +124,34 @@ class Flows:
 
     @cached_property
     def sweeper(self) -> Sweeper:
-        others = (lambda: self.engine.open_queues(self.queues), self.watch.sweep)
+        others = (
+            lambda: self.engine.open_queues(self.queues),
+            self.watch.sweep,
+            self.keep_timetables,
+            self.triggers.due,
+            self.triggers.missed,
+        )
         return Sweeper(self.runs, self._known, self.submit, others)
 
     def _known(self, run_ids: Collection[str]) -> set[str]:
         return self.engine.known(run_ids)
 
+    # --- Triggers -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def triggers(self) -> Triggers:
+        return Triggers(self.library, self.desk.start, DocumentChanges(self._workspace.database), self.runs)
+
+    def keep_timetables(self) -> None:
+        """Have the engine fire what the live versions say, where that changed."""
+        wanted = self.triggers.timetables()
+        if wanted != self._timetables:
+            self.engine.timetables(wanted)
+            self._timetables = wanted
+
     def fired(self, name: str, moment: datetime) -> None:
         """A timetable is due."""
+        self.triggers.fired(name, moment)
 
     # --- Runs -----------------------------------------------------------------------------------------------------
 
@@ -128,8 +177,10 @@ class Flows:
         )
 
     def _ended(self, run: Run) -> None:
-        """What a run leaves open goes with it."""
+        """What a run leaves open goes with it, and what starts after it does."""
         self.tasks.cancel_run(run.id)
+        with suppress(VouchError):  # the next sweep starts what was not
+            self.triggers.ended(run)
 
     def spec(self, digest: str) -> Workflow:
         """The spec of a hash. Raises NotFound."""
@@ -190,7 +241,7 @@ class Flows:
 
     @cached_property
     def watch(self) -> Watch:
-        return Watch(self.tasks, self.asks, self.desk.wake)
+        return Watch(self.tasks, self.asks)
 
     @cached_property
     def people(self) -> PeopleDesk:
@@ -199,15 +250,15 @@ class Flows:
             self._workspace.keys,
             self.asks,
             preview=self.runner.preview,
-            wake=self.desk.wake,
+            submit=self.submit,
             authors=self._authors,
             evidence=self._evidence,
             figures=TaskFigures(self._workspace.database),
         )
 
-    def _authors(self, digest: str) -> Collection[str]:
+    def _authors(self, run_id: str) -> Collection[str]:
         try:
-            return {self.library.by_sha256(digest).author}
+            return {self.library.by_sha256(self.runs.get(run_id).spec_sha256).author}
         except NotFound:
             return ()
 

@@ -34,5 +34,5 @@ def fill_workflows(made: FastWorkspace) -> None:
     for name in ("ticket.new", "ticket.new", "ticket.old"):
         made.event_secrets.make(name, ADMIN.id)
     made.event_secrets.end("ticket.old", gone.id)
-    DocumentChanges(made.database).mark("weekly", "first", 1)
+    DocumentChanges(made.database).mark(("weekly", "documents first 1"), 1)
     made.eraser.erase(ErasureRequest((), (key.id,)), "a request", "local")

@@ -19,7 +19,8 @@ from api.schemas import Page
 from api.services import LARGEST_NUMBER
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Evidence, Passage, PromptVersion, Question, Role
-from pipeline.prompts.desk import PromptDesk, Wanted, next_of
+from pipeline.histories import next_of
+from pipeline.prompts.desk import PromptDesk, Wanted
 from pipeline.prompts.exchange import Incoming, brought_in, exported
 from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.views import anatomy_of, checked, unsaved

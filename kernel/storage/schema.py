@@ -353,9 +353,9 @@ trigger_mark = Table(
     "trigger_mark",
     metadata,
     Column("workflow", String(48), primary_key=True),
-    Column("source", Text, primary_key=True),
+    Column("trigger", Text, primary_key=True),
     Column("snapshot", Integer, nullable=False),
-    comment="How far new documents of a source have started a workflow: up to which snapshot.",
+    comment="How far a trigger of a workflow has acted on new documents: up to which snapshot.",
 )
 
 release = Table(

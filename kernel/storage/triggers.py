@@ -108,15 +108,14 @@ class DocumentChanges:
         self._database = database
 
     def since(
-        self, source_name: str, principal: Principal, moment: str, workflow: str, until: int | None = None
+        self, source_name: str, principal: Principal, moment: str, trigger: tuple[str, str]
     ) -> DocumentChange | None:
-        """What was published of a source after a moment, and after what already started a workflow, as far as
-        `principal` may see it; None where that is nothing. `until`: up to a snapshot.
+        """What was published of a source after a moment, and after what a trigger (workflow, and which of it) already
+        acted on, as far as `principal` may see it; None where that is nothing.
         """
         with self._database.read() as connection:
-            after = _mark(connection, workflow, source_name)
+            after = _mark(connection, trigger)
             query = _born(source_name, principal).where(snapshot.c.number > after, snapshot.c.created_at > moment)
-            query = query if until is None else query.where(snapshot.c.number <= until)
             newest = query.with_only_columns(snapshot.c.number, snapshot.c.created_at)
             last = connection.execute(newest.order_by(snapshot.c.number.desc()).limit(1)).first()
             if last is None:
@@ -126,11 +125,12 @@ class DocumentChanges:
             named = connection.execute(ids.order_by(document.c.public_id).limit(MOST_LISTED)).scalars()
             return DocumentChange(last.number, last.created_at, tuple(named), int(count))
 
-    def mark(self, workflow: str, source_name: str, number: int) -> None:
-        """Changes up to a snapshot have started a workflow."""
-        mine = (trigger_mark.c.workflow == workflow) & (trigger_mark.c.source == source_name)
+    def mark(self, trigger: tuple[str, str], number: int) -> None:
+        """A trigger has acted on changes up to a snapshot."""
+        mine = (trigger_mark.c.workflow == trigger[0]) & (trigger_mark.c.trigger == trigger[1])
+        row = {"workflow": trigger[0], "trigger": trigger[1], "snapshot": number}
         with self._database.write() as connection:
-            insert_new(connection, trigger_mark, [{"workflow": workflow, "source": source_name, "snapshot": number}])
+            insert_new(connection, trigger_mark, [row])
             later = update(trigger_mark).where(mine, trigger_mark.c.snapshot < number)
             connection.execute(later.values(snapshot=number))
 
@@ -154,8 +154,8 @@ def _item(row: Any) -> EventSecret:
     return EventSecret(row.name, row.number, row.state, row.created_at)
 
 
-def _mark(connection: Connection, workflow: str, source_name: str) -> int:
-    mine = (trigger_mark.c.workflow == workflow) & (trigger_mark.c.source == source_name)
+def _mark(connection: Connection, trigger: tuple[str, str]) -> int:
+    mine = (trigger_mark.c.workflow == trigger[0]) & (trigger_mark.c.trigger == trigger[1])
     return int(connection.execute(select(trigger_mark.c.snapshot).where(mine)).scalar() or 0)
 
 

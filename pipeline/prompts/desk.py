@@ -13,13 +13,13 @@ from typing import Any
 
 from kernel.errors import InvalidInput
 from kernel.records import Evidence, PromptVersion
-from kernel.storage.versioned import Event
+from pipeline.histories import about_json, history_of, reference_json
 from pipeline.prompts.anatomy import section_texts
 from pipeline.prompts.gates import Gates, missing_now
-from pipeline.prompts.library import PROGRAM, PromptLibrary, no_prompt
+from pipeline.prompts.library import PromptLibrary, no_prompt
 from pipeline.prompts.rendering import compile_prompt, render, rendered_sections
 from pipeline.prompts.state import DRAFT, LIVE, PRODUCTION, LibraryState, PromptState
-from pipeline.prompts.views import Json, about_json, anatomy_json, anatomy_of, card_json, reference_json, section_diff
+from pipeline.prompts.views import Json, anatomy_json, anatomy_of, card_json, section_diff
 
 STATES = ("draft", "in_review", "approved", "live", "retired")
 
@@ -158,9 +158,7 @@ class PromptDesk:
         """Everything that happened to a prompt, newest first: what, when and by whom (empty where that was erased);
         `with_words` adds what they said. Raises NotFound.
         """
-        rows = [_saved(one) for one in self._library.versions(name)]
-        rows += [_happened(one) for one in self._library.events(name)]
-        return sorted(rows, key=_moment, reverse=True)
+        return history_of(self._library.versions(name), self._library.events(name))
 
     def with_words(self, rows: Sequence[Json]) -> list[Json]:
         """Rows of a history with what was said; nothing where it was erased."""
@@ -234,41 +232,5 @@ class PromptDesk:
         }
 
 
-def _saved(version: PromptVersion) -> Json:
-    return {
-        "created_at": version.created_at,
-        "kind": "shipped" if version.author == PROGRAM else "saved",
-        "version": version.version,
-        "label": None,
-        "by": version.author,
-        "comment": version.message,
-        "data": {"sha256": version.sha256},
-        "entry": None,
-    }
-
-
-def _happened(event: Event) -> Json:
-    return {
-        "created_at": event.created_at,
-        "kind": event.kind,
-        "version": event.version or None,
-        "label": event.label or None,
-        "by": event.actor,
-        "comment": "",
-        "data": dict(event.data),
-        "entry": event.leaf,
-    }
-
-
-def _moment(row: Json) -> tuple[str, int, int]:
-    """What a history is in the order of: versions were saved before anything else happened in the same moment."""
-    return row["created_at"], -1 if row["entry"] is None else row["entry"], row["version"] or 0
-
-
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def next_of(items: Sequence[Json], after: str) -> list[Json]:
-    """The items whose name comes after a name: where a page goes on."""
-    return [item for item in items if item["name"] > after]

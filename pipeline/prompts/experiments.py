@@ -19,10 +19,11 @@ from kernel.records import Principal
 from kernel.storage.prompts import EXPERIMENT
 from kernel.storage.trials import Trials
 from kernel.storage.versioned import LABELLED, Happening
+from pipeline.histories import PROGRAM
 from pipeline.prompts.declaration import CANARY, Declaration
 from pipeline.prompts.experiment_status import Json, breach_of, figures_of, status_of
 from pipeline.prompts.gates import Gates, check_guarded
-from pipeline.prompts.library import PROGRAM, PromptLibrary
+from pipeline.prompts.library import PromptLibrary
 from pipeline.prompts.rendering import compile_prompt
 from pipeline.prompts.state import (
     ENDED,

@@ -21,6 +21,7 @@ from kernel.storage.versioned import (
     UNLABELLED,
     Happening,
 )
+from pipeline.histories import PROGRAM
 from pipeline.prompts.anatomy import LARGEST, read_prompt
 from pipeline.prompts.cases import read_cases
 from pipeline.prompts.gates import Gates, check_guarded, check_rules
@@ -31,8 +32,6 @@ from pipeline.standing import ask_review, give_approval, send_back
 from pipeline.versioned_library import VersionedLibrary
 
 DEFAULT = "grounded-answer"
-PROGRAM = "vouch"
-"""The author of prompts that come with the program."""
 RESERVED = frozenset({"check", "export", "favourites", "import", "overdue", "playground", "promote", "search"})
 """Names that no prompt may have: they are addresses of the library itself."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,46}")

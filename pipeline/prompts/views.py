@@ -7,6 +7,7 @@ from typing import Any
 
 from kernel.ids import sha256
 from kernel.records import PromptVersion
+from pipeline.histories import reference_json
 from pipeline.oversight.differences import line_diff, text_diff
 from pipeline.prompts.anatomy import Anatomy, Header, read_prompt
 from pipeline.prompts.library import draft_version
@@ -73,23 +74,6 @@ def card_json(live: PromptVersion) -> Json:
         "tags": list(anatomy.header.tags),
         "inputs": said.get("inputs", {}),
     }
-
-
-def about_json(version: PromptVersion) -> Json:
-    """A version with who made it, and why; `created_at` of None: it came with the program and was not used yet."""
-    return {
-        "name": version.name,
-        "version": version.version,
-        "sha256": version.sha256,
-        "author": version.author,
-        "message": version.message,
-        "created_at": version.created_at or None,
-    }
-
-
-def reference_json(version: PromptVersion) -> Json:
-    """Which version it is."""
-    return {"name": version.name, "version": version.version, "sha256": version.sha256}
 
 
 def section_diff(name: str, old: str, new: str) -> list[str]:

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from kernel.errors import Conflict
 from kernel.records import WorkflowVersion
 from pipeline.standing import Standing
+from pipeline.workflows.chooser import Item, autonomy_of
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.state import WorkflowState
-
-AGENT = "agent"
-"""The kind of step that decides by itself what it does next."""
-
-Item = tuple[str, bool, str]
-"""A line of a checklist: what it asks for, whether that is so, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +32,14 @@ def _no_runs(_: str) -> int:
     return 0
 
 
-def _nothing_green(_: Workflow) -> Sequence[Item]:
-    return [("checklist", False, "nothing here can judge the autonomy of agents")]
-
-
 @dataclass(frozen=True, slots=True)
 class Proofs:
     """What a version has shown: `green_runs` counts the unattended runs of exactly the version of a hash which ended
-    well; `autonomy` gives the checklist for what decides by itself.
+    well; `autonomy` gives the checklist for what decides by itself, empty where nothing does.
     """
 
     green_runs: Callable[[str], int] = _no_runs
-    autonomy: Callable[[Workflow], Sequence[Item]] = _nothing_green
+    autonomy: Callable[[Workflow], Sequence[Item]] = autonomy_of
 
 
 def check_gates(
@@ -77,10 +68,8 @@ def missing_now(
     green = proofs.green_runs(version.sha256) if needed else 0
     if green < needed:
         found.append(f"it has {green} of {needed} green unattended runs (vouch workflows pilot, then let it run)")
-    if any(step.kind == AGENT for step in workflow.steps):
-        lacking = [f"{item} ({why})" for item, is_green, why in proofs.autonomy(workflow) if not is_green]
-        found += [f"its agent is not ready to act: {'; '.join(lacking)}"] if lacking else []
-    return found
+    lacking = [f"{item.name} ({item.why})" for item in proofs.autonomy(workflow) if not item.green]
+    return found + ([f"its agent is not ready to act: {', '.join(lacking)}"] if lacking else [])
 
 
 def _missing_approvals(standing: Standing, gates: Gates) -> list[str]:

@@ -17,15 +17,15 @@ from kernel.ids import sha256
 from kernel.records import Principal, Role, WorkflowVersion
 from kernel.storage.versioned import COMMENTED, LABELLED, RETIRED, UNLABELLED, Happening
 from kernel.storage.workflows import PAUSED, RESUMED, Workflows
+from pipeline.histories import PROGRAM
 from pipeline.standing import ask_review, give_approval, send_back
 from pipeline.versioned_library import VersionedLibrary
 from pipeline.workflows.gates import Gates, Proofs, check_gates, missing_now
+from pipeline.workflows.lines import Fault
 from pipeline.workflows.reading import read_workflow
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.state import LIVE, PILOT, RETIRED_STATE, LibraryState, WorkflowState
 
-PROGRAM = "vouch"
-"""The author of workflows that come with the program."""
 RESERVED = frozenset({"check", "export", "import", "new", "overdue", "promote", "triggers", "estimate", "runs"})
 """Names that no workflow may have: they are addresses of the library itself."""
 LABELS = (PILOT, LIVE)
@@ -34,8 +34,8 @@ KEPT = 1024
 """Texts whose reading is kept."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,46}")
 
-Check = Callable[[Workflow], object]
-"""Raises InvalidInput for a workflow that cannot run: what its file alone does not show."""
+Check = Callable[[Workflow], Sequence[Fault]]
+"""What a workflow might do better. Raises InvalidInput for one that cannot run: what its file alone does not show."""
 
 
 class WorkflowLibrary(VersionedLibrary[WorkflowVersion, LibraryState]):
@@ -46,7 +46,7 @@ class WorkflowLibrary(VersionedLibrary[WorkflowVersion, LibraryState]):
         store: Workflows,
         gates: Callable[[], Gates] = Gates,
         proofs: Proofs | None = None,
-        check: Check = lambda _: None,
+        check: Check = lambda _: (),
         shipped: Callable[[], Mapping[str, WorkflowVersion]] | None = None,
     ) -> None:
         super().__init__(store, LibraryState(), "workflow", shipped or shipped_workflows, lambda one: one.text)
@@ -163,16 +163,17 @@ class WorkflowLibrary(VersionedLibrary[WorkflowVersion, LibraryState]):
 
     # --- Changing -------------------------------------------------------------------------------------------------
 
-    def draft(self, text: str) -> WorkflowVersion:
-        """A text that can be saved, as version 0 of its workflow. Raises InvalidInput that names its fault."""
+    def draft(self, text: str) -> tuple[WorkflowVersion, Sequence[Fault]]:
+        """A text that can be saved, as version 0 of its workflow, and what it might do better. Raises InvalidInput that
+        names its fault.
+        """
         text = text.replace("\r\n", "\n")
         workflow = read_workflow(text)
         if workflow.version is not None:
             raise InvalidInput("leave out `version`: the store numbers versions")
         if workflow.name in RESERVED:
             raise InvalidInput(f"no workflow can be called {workflow.name}: choose another name")
-        self._check(workflow)
-        return WorkflowVersion(workflow.name, 0, sha256(text), text)
+        return WorkflowVersion(workflow.name, 0, sha256(text), text), self._check(workflow)
 
     def save(self, text: str, author: str, message: str, expected: int | None = None) -> WorkflowVersion:
         """Store a text as the next version of the workflow that it names, a draft.
@@ -181,7 +182,7 @@ class WorkflowLibrary(VersionedLibrary[WorkflowVersion, LibraryState]):
         is wrong with the text, PreconditionFailed where somebody else saved meanwhile, Conflict where this text is a
         version already.
         """
-        draft = self.draft(text)
+        draft, _ = self.draft(text)
         if len(message) > LONGEST_MESSAGE:
             raise InvalidInput("the message is too long: say in a sentence what changed")
         return self._store.add(draft.name, draft.text, author, message, expected, self.newest_number(draft.name))

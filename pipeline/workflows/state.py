@@ -21,8 +21,8 @@ STATES = (DRAFT, IN_REVIEW, APPROVED_STATE, PILOT, LIVE, RETIRED_STATE)
 
 @dataclass(frozen=True, slots=True)
 class WorkflowState:
-    """Everything that is in force of one workflow. `since`: from when on changes of documents start it, which is when a
-    version went live or the whole came back; what came with the program has an empty one.
+    """Everything that is in force of one workflow. `restored` and `resumed` are when it last came back from retirement,
+    and its triggers from their rest; empty where that never was.
     """
 
     labels: Mapping[str, int] = field(default_factory=dict)
@@ -31,7 +31,8 @@ class WorkflowState:
     retired: bool = False
     paused: bool = False
     lived: frozenset[int] = frozenset()
-    since: str = ""
+    restored: str = ""
+    resumed: str = ""
 
     def standing(self, version: int) -> Standing:
         """Where a version stands."""
@@ -80,10 +81,11 @@ def _after(state: WorkflowState, event: Event) -> WorkflowState:
     if event.kind in (LABELLED, UNLABELLED):
         return _moved(state, event)
     if event.kind in (PAUSED, RESUMED):
-        return replace(state, paused=event.kind == PAUSED)
+        paused = event.kind == PAUSED
+        return replace(state, paused=paused, resumed=state.resumed if paused else event.created_at)
     if event.kind == RETIRED and not event.version:
         retired = bool(event.data["retired"])
-        return replace(state, retired=retired, since=state.since if retired else event.created_at)
+        return replace(state, retired=retired, restored=state.restored if retired else event.created_at)
     standing = standing_after(state.standing(event.version), event)
     return replace(state, standings={**state.standings, event.version: standing})
 
@@ -97,4 +99,4 @@ def _moved(state: WorkflowState, event: Event) -> WorkflowState:
     moved = replace(state, labels=labels, moves=moves)
     if event.label != LIVE:
         return moved
-    return replace(moved, lived=(state.lived | {before, version}) - {0}, since=event.created_at)
+    return replace(moved, lived=(state.lived | {before, version}) - {0})

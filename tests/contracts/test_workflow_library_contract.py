@@ -26,6 +26,7 @@ from kernel.storage.versioned import LABELLED, Event, Happening
 from kernel.storage.workflows import PAUSED, Workflows, keep_workflow
 
 NOBODY = Principal("workflow:weekly", Role.APP)
+WEEKLY = ("weekly", "documents handbook 1")
 STAFF = Principal("workflow:weekly", Role.APP, frozenset({"staff"}))
 
 
@@ -121,22 +122,22 @@ def test_changes_are_those_that_a_principal_sees_and_that_started_nothing_yet(
         rows = catalog.stage(source_id, "recipe", [replace(stored_revision(path, text), groups=groups)])
         return snapshots.publish("test", rows, [])
 
-    assert changes.since("handbook", NOBODY, begin, "weekly") is None
+    assert changes.since("handbook", NOBODY, begin, WEEKLY) is None
     publish(source, "a.md", "One. Two.")
     second = publish(source, "b.md", "Three. Four.")
     publish(other, "c.md", "Five.")
-    found = changes.since("handbook", NOBODY, begin, "weekly")
+    found = changes.since("handbook", NOBODY, begin, WEEKLY)
     assert found is not None
     assert (found.snapshot, found.count, len(found.documents)) == (second, 2, 2)
-    assert changes.since("handbook", NOBODY, found.at, "weekly") is None
-    changes.mark("weekly", "handbook", found.snapshot)
-    assert changes.since("handbook", NOBODY, begin, "weekly") is None
-    assert changes.since("handbook", NOBODY, begin, "daily") is not None
+    assert changes.since("handbook", NOBODY, found.at, WEEKLY) is None
+    changes.mark(WEEKLY, found.snapshot)
+    assert changes.since("handbook", NOBODY, begin, WEEKLY) is None
+    assert changes.since("handbook", NOBODY, begin, ("daily", "1")) is not None
     hidden = publish(source, "d.md", "Six. Seven.", ("staff",))
-    assert changes.since("handbook", NOBODY, begin, "weekly") is None
-    seen = changes.since("handbook", STAFF, begin, "weekly")
+    assert changes.since("handbook", NOBODY, begin, WEEKLY) is None
+    seen = changes.since("handbook", STAFF, begin, WEEKLY)
     assert seen is not None
     assert (seen.snapshot, seen.count) == (hidden, 1)
-    assert changes.since("handbook", LOCAL_OWNER, begin, "weekly", until=hidden - 1) is None
-    changes.mark("weekly", "handbook", 1)
-    assert changes.since("handbook", STAFF, begin, "weekly") == seen
+    assert changes.since("handbook", LOCAL_OWNER, begin, WEEKLY) is not None
+    changes.mark(WEEKLY, 1)
+    assert changes.since("handbook", STAFF, begin, WEEKLY) == seen

@@ -13,7 +13,8 @@ from workflow_texts import ADMIN, APP, EDITOR, FINDING, REVIEWER, workflow_text
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from kernel.records import Principal, Role
 from kernel.storage.workflows import Workflows
-from pipeline.workflows.gates import Gates, Item, Proofs
+from pipeline.workflows.chooser import Item
+from pipeline.workflows.gates import Gates, Proofs
 from pipeline.workflows.library import WorkflowLibrary, workflows_in
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.state import LibraryState
@@ -26,11 +27,11 @@ class Shown:
 
     def __init__(self) -> None:
         self.green: dict[str, int] = {}
-        self.items: list[Item] = [("budget", False, "it has none")]
+        self.items = [Item("budget", green=False, why="it has none")]
         self.gates = Gates()
 
-    def autonomy(self, _: Workflow) -> Sequence[Item]:
-        return self.items
+    def autonomy(self, workflow: Workflow) -> Sequence[Item]:
+        return self.items if any(step.kind == "agent" for step in workflow.steps) else ()
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_an_agent_needs_a_green_checklist(library: WorkflowLibrary, shown: Shown
     number = approved(library, shown, workflow_text(steps=[FINDING, AGENT]))
     with pytest.raises(Conflict, match=r"agent is not ready to act: budget \(it has none\)"):
         library.release("weekly", number, ADMIN)
-    shown.items = [("budget", True, "20 steps")]
+    shown.items = [Item("budget", green=True, why="20 steps")]
     library.release("weekly", number, ADMIN)
 
 

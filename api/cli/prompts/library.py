@@ -15,7 +15,8 @@ from api.cli.options import Cursor, Limit
 from api.cli.output import changes, safe, show_fields
 from api.cli.prompts.group import Name, Reference, commands, text_or_version, version_of
 from kernel.records import Evidence, Question
-from pipeline.prompts.desk import Wanted, next_of
+from pipeline.histories import next_of
+from pipeline.prompts.desk import Wanted
 from pipeline.prompts.rendering import compile_prompt
 from pipeline.prompts.runs import given_inputs
 from pipeline.prompts.views import anatomy_of

@@ -147,7 +147,7 @@ def test_killed_at_any_write_the_file_is_delivered_once_and_the_rest_with_one_ke
     chance = random.Random(seed)
     bench.runs.dies = lambda: chance.random() < 0.2
     run = bench.start(weekly(web))
-    status = until_done(bench, run.id)
+    status = bench.drain(run.id).status
     assert status == "done", outputs(bench, run.id)
     assert {path.name: path.read_text() for path in made.settings.delivery_folder.iterdir()} == {
         "brief.md": "south fell"
