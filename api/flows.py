@@ -20,6 +20,7 @@ from pipeline.prompts.library import Asker
 from pipeline.workflows.asking import Asks, Watch
 from pipeline.workflows.chain import Chains, RunReader, answer_link
 from pipeline.workflows.engine import Engine
+from pipeline.workflows.inbox import Inbox
 from pipeline.workflows.library import WorkflowLibrary, spec_of
 from pipeline.workflows.people import PeopleDesk
 from pipeline.workflows.running import Parts, Runner
@@ -186,11 +187,11 @@ class Flows:
 
     @cached_property
     def asks(self) -> Asks:
-        return Asks(self.tasks)
+        return Asks(self.tasks, self.submit)
 
     @cached_property
     def watch(self) -> Watch:
-        return Watch(self.tasks, self.asks, self.desk.wake)
+        return Watch(self.tasks, self.asks)
 
     @cached_property
     def people(self) -> PeopleDesk:
@@ -199,11 +200,16 @@ class Flows:
             self._workspace.keys,
             self.asks,
             preview=self.runner.preview,
-            wake=self.desk.wake,
+            submit=self.submit,
             authors=self._authors,
             evidence=self._evidence,
             figures=TaskFigures(self._workspace.database),
         )
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """All that waits for people."""
+        return Inbox(self._workspace.review_desk, self.people)
 
     def _authors(self, digest: str) -> Collection[str]:
         try:
