@@ -63,7 +63,7 @@ class PeopleDesk:
         figures: TaskFigures,
         notifier: Notifier | None = None,
     ) -> None:
-        """`submit` has the engine go on with a run; `authors` gives who wrote the workflow of a run; `evidence` an
+        """`submit` has the engine go on with a run; `authors` gives who wrote a spec, by its hash; `evidence` an
         answer's body as a principal may see it.
         """
         self._tasks = tasks
@@ -116,6 +116,12 @@ class PeopleDesk:
             self._tasks.view(task_id, actor.id)
             found, stands, events = self._tasks.whole(task_id)
         return task_detail(found, stands, events, actor, self._evidence) | {"may_decide": refusal is None}
+
+    def form(self, task_id: str, actor: Principal) -> Json:
+        """The form of a task, a JSON Schema."""
+        found, stands, _ = self._tasks.whole(task_id)
+        self._rules.see(stands, actor)
+        return dict(found.content.get("form", {}))
 
     def preview(self, task_id: str, values: Mapping[str, Any], actor: Principal) -> Json:
         """What will happen where the form is filled in so: each effect and its hash, and the hash over all of it."""
