@@ -85,7 +85,7 @@ def from_prompt_run(stored: Any, name: str) -> str:
 def _asking(question: str, prompt: str | None) -> dict[str, Any]:
     asked = {"question": "{{ input.question }}"}
     answer = {"id": "answer", "kind": "ask", "needs": ["find"], "with": asked | ({"prompt": prompt} if prompt else {})}
-    steps = [
+    steps: list[dict[str, Any]] = [
         {
             "id": "find",
             "kind": "retrieve",
