@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import Any
@@ -256,10 +256,14 @@ class Workspace:
 
     @cached_property
     def answering(self) -> Answering:
+        return self.answering_by(self.generator)
+
+    def answering_by(self, generator: Generator) -> Answering:
+        """Answering with this generator, and all else as configured."""
         return Answering(
             self.snapshots,
             self.searcher,
-            self.generator,
+            generator,
             self.answers,
             self.answering_settings,
             self._oversight,
@@ -292,9 +296,13 @@ class Workspace:
 
     @cached_property
     def prompt_runner(self) -> PromptRunner:
+        return self.prompt_runner_by(lambda: self.generator)
+
+    def prompt_runner_by(self, generator: Callable[[], Generator]) -> PromptRunner:
+        """Runs prompts with this generator, and all else as configured."""
         runs = PromptRuns(self.database)
         watch = self.experiments.saw
-        return PromptRunner(self.prompts, lambda: self.generator, self.policies, runs, self.checker, watch)
+        return PromptRunner(self.prompts, generator, self.policies, runs, self.checker, watch)
 
     @cached_property
     def prompt_finder(self) -> PromptFinder:

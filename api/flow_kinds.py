@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from kernel.records import IngestReport, SourceInfo
 from kernel.settings import Settings
 from kernel.storage.breakers import BreakerRule, Breakers
 from kernel.storage.deliveries import Deliveries
+from kernel.storage.foreign_sql import ForeignSql
+from pipeline.answering import Answering
 from pipeline.indexing import Progress
 from pipeline.workflows.agents.guard import PolicyGuard
 from pipeline.workflows.agents.ports import Parts as AgentParts
@@ -36,12 +39,23 @@ from pipeline.workflows.steps.http import HttpKind
 from pipeline.workflows.steps.kinds import KindParts, kinds
 from pipeline.workflows.steps.nested import StartChild
 from pipeline.workflows.steps.review import Review
+from pipeline.workflows.steps.sql import SqlKind
+from pipeline.workflows.steps.transform import CompareKind, TransformKind
 from retrieval.documents import DocumentReader
 
 
 def every_kind(workspace: Workspace, asks: Asks, start_child: StartChild) -> Mapping[str, Kind]:
     """All kinds by name: those over documents, those that decide, ask people, act outside, and agents."""
     guards = guards_of(workspace)
+
+    @cache
+    def generator() -> Generator:
+        return GuardedGenerator(workspace.generator, guards)
+
+    @cache
+    def answering() -> Answering:
+        return workspace.answering_by(generator())
+
     made: tuple[Kind, ...] = (
         Review(asks),
         Question(asks),
@@ -54,8 +68,8 @@ def every_kind(workspace: Workspace, asks: Asks, start_child: StartChild) -> Map
         snapshots=workspace.snapshots,
         releases=workspace.releases,
         library=workspace.prompts,
-        runner=workspace.prompt_runner,
-        answering=lambda: workspace.answering,
+        runner=workspace.prompt_runner_by(generator),
+        answering=answering,
         embedder=lambda: workspace.embedder,
         evidence=lambda: workspace.pinned_evidence,
         checks=lambda: workspace.checks,
@@ -86,15 +100,25 @@ def rate_of(text: str) -> RateRule:
     return RateRule(int(calls), seconds_of(span if span[0].isdigit() else f"1{span}"))
 
 
+def http_kind(workspace: Workspace, guards: Guards) -> HttpKind:
+    """Requests, within the allow-list of the settings."""
+    settings = workspace.settings
+    return HttpKind(Egress(Hosts(settings.workflow_http_allow)), secrets_of(settings), guards)
+
+
 def outside_kinds(workspace: Workspace, guards: Guards) -> Sequence[Kind]:
-    """Kinds that reach outside: only what the settings name."""
+    """Kinds that reach outside, only to what the settings name, and those that shape what came back."""
     settings = workspace.settings
     egress = Egress(Hosts(settings.workflow_http_allow))
     secrets = secrets_of(settings)
+    databases = ForeignSql({name: url.get_secret_value() for name, url in settings.workflow_sql.items()})
     store, folder = Deliveries(workspace.database), Folder(settings.delivery_folder)
     return (
-        HttpKind(egress, secrets, guards),
+        http_kind(workspace, guards),
         DeliverKind(store, folder, egress, secrets, mail_route(settings), guards),
+        SqlKind(databases, guards),
+        TransformKind(),
+        CompareKind(),
     )
 
 
@@ -123,14 +147,13 @@ def agent_parts(workspace: Workspace, asks: Asks, guards: Guards) -> AgentParts:
         lambda: workspace.entities,
         workspace.policies,
     )
-    egress = Egress(Hosts(workspace.settings.workflow_http_allow))
     return AgentParts(
         models=_guarded_models(workspace, guards),
         prompts=RunPrompts(workspace.prompts),
         reach=reach,
         people=asks,
         evaluate=evaluate,
-        requests=EgressRequests(egress, guards),
+        requests=EgressRequests(http_kind(workspace, guards)),
         guard=PolicyGuard(workspace.policies, workspace.checker),
     )
 

@@ -241,7 +241,7 @@ class Flows:
 
     @cached_property
     def watch(self) -> Watch:
-        return Watch(self.tasks, self.asks, self.desk.wake)
+        return Watch(self.tasks, self.asks)
 
     @cached_property
     def people(self) -> PeopleDesk:
@@ -250,15 +250,15 @@ class Flows:
             self._workspace.keys,
             self.asks,
             preview=self.runner.preview,
-            wake=self.desk.wake,
+            submit=self.submit,
             authors=self._authors,
             evidence=self._evidence,
             figures=TaskFigures(self._workspace.database),
         )
 
-    def _authors(self, digest: str) -> Collection[str]:
+    def _authors(self, run_id: str) -> Collection[str]:
         try:
-            return {self.library.by_sha256(digest).author}
+            return {self.library.by_sha256(self.runs.get(run_id).spec_sha256).author}
         except NotFound:
             return ()
 

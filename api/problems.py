@@ -50,12 +50,14 @@ TITLES = {
     "integrity": "Stored data does not match its hash",
     "generation-failed": "The model gave no whole answer",
     "unavailable": "A dependency is away",
+    "no-model": "No model is configured",
     "internal": "Something went wrong in the server",
 }
 _SERVER_DETAILS = {
     "integrity": "Stored data does not match its hash. An administrator can find out more with `vouch verify`.",
     "generation-failed": "The model server gave no whole answer. Try again later.",
     "unavailable": "A dependency of the server is away. Try again later.",
+    "no-model": "This takes a model, and the server has none: set generator, openai_base_url and openai_model.",
     "internal": "The request failed for a reason in the server. Its log tells more under this request's id.",
 }
 """What is told of failures on our side: their own words may name hosts, users or files, and go to the log alone."""

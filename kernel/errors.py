@@ -11,6 +11,7 @@ VouchError
 ├── ParseFailure          a file cannot become text               recorded on the document
 ├── IntegrityFailure      stored data does not match its hash     HTTP 500, exit 1
 └── Unavailable           a dependency is away; try again         HTTP 503, exit 3
+    ├── NoModel           none is configured that it would take   HTTP 503, exit 3
     └── GenerationFailed  the model gave no whole answer          HTTP 502, exit 3
         └── UnusableReply it replied, but not with a usable one   HTTP 502, exit 3
 """
@@ -99,6 +100,13 @@ class Unavailable(VouchError):
     status = 503
     exit_code = 3
     slug = "unavailable"
+
+
+class NoModel(Unavailable):
+    """What was asked for takes a model, and the settings name none: the same again cannot help."""
+
+    retryable = False
+    slug = "no-model"
 
 
 class GenerationFailed(Unavailable):

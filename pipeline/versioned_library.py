@@ -97,7 +97,7 @@ class VersionedLibrary(Generic[V, S]):
         if shipped is not None and all(one.sha256 != shipped.sha256 for one in stored):
             stored = sorted([*stored, self._numbered(shipped, stored)], key=lambda one: -one.version)
         if not stored:
-            raise NotFound(f"no {self._what} {name}")
+            raise NotFound(f"no {self._what} {name}; see: vouch {self._what}s list")
         return stored
 
     def events(self, name: str) -> list[Event]:

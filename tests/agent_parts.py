@@ -78,6 +78,18 @@ class ScriptedModel:
         return self.requests[-1].messages[-1].content
 
 
+class Steady(ScriptedModel):
+    """Replies by how far the notes are, so that it says the same again where its reply was lost."""
+
+    def __init__(self, turn: Callable[[], int], script: list[Any]) -> None:
+        super().__init__()
+        self.turn, self.script = turn, script
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        self.replies = [self.script[min(self.turn(), len(self.script) - 1)]]
+        return super().generate(request)
+
+
 class ToyReach:
     """A corpus that gives the same passages for everything, and remembers what it was asked."""
 
@@ -196,7 +208,7 @@ class Site:
 
     def _request(self, _call: Call, request: HttpRequest) -> Mapping[str, Any]:
         self.requests.append(request)
-        return {"status": 200, "text": "fine"}
+        return {"status": 200, "body": "fine"}
 
     @property
     def kind(self) -> AgentStep:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 import time
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from engine_parts import Site, note
 
@@ -19,8 +16,7 @@ from pipeline.workflows.presence import Presence
 from pipeline.workflows.watchdog import Pace, Watchdog
 
 
-def main(flags: dict[str, Any]) -> None:
-    site = Site(**{**flags, "folder": Path(flags["folder"]), "queues": tuple(map(tuple, flags["queues"]))})
+def main(site: Site) -> None:
     database, presence = site.database(), Presence(site.folder / site.place)
     engine = Engine(database, worker=presence.id, threads=site.threads)
 
@@ -37,17 +33,22 @@ def main(flags: dict[str, Any]) -> None:
     pace = Pace(tick=0.1, beat=0.2, silent=site.silent, sweep=1.0)
     watchdog = Watchdog(engine, database, presence, lambda: None, pace)
     watchdog.start()
-    ending = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    print(presence.id, flush=True)
-    while not ending.wait(0.05):
-        if os.getppid() == 1:
-            os._exit(1)
+    stay(presence.id)
     engine.close()
     watchdog.close()
     presence.close()
     database.close()
 
 
+def stay(worker: str) -> None:
+    """Say that this worker is up, and work until it is told to end, or whoever started it is gone."""
+    ending = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    print(worker, flush=True)
+    while not ending.wait(0.05):
+        if os.getppid() == 1:
+            os._exit(1)
+
+
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(Site.of(sys.argv[1]))

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from kernel.storage.engine_database import EngineDatabase
 from pipeline.workflows.engine import Engine
 
-CHILD = Path(__file__).with_name("engine_child.py")
+TESTS = Path(__file__).parent
 PATIENCE = 60.0
 """Seconds after which what a test waits for does not come any more."""
 
@@ -34,6 +34,7 @@ class Site:
     queues: tuple[tuple[str, int], ...] = (("default", 100),)
     silent: float = 1.0
     place: str = "workers"
+    child: str = "engine_child.py"
 
     @property
     def log(self) -> Path:
@@ -61,6 +62,12 @@ class Site:
         """The turns that came to their end, in that order."""
         return [line["turn"] for line in self.lines() if line["what"] == "end"]
 
+    @classmethod
+    def of(cls, flags: str) -> Self:
+        """The site that a worker process was given."""
+        read = json.loads(flags)
+        return cls(**{**read, "folder": Path(read["folder"]), "queues": tuple(map(tuple, read["queues"]))})
+
     def worker(self, **changes: Any) -> Worker:
         return Worker(replace(self, **changes))
 
@@ -70,9 +77,10 @@ class Worker:
 
     def __init__(self, site: Site) -> None:
         flags = {**asdict(site), "folder": str(site.folder)}
+        search = f"{TESTS.parent}{os.pathsep}{TESTS}"
         self._process = subprocess.Popen(
-            [sys.executable, str(CHILD), json.dumps(flags)],
-            env={**os.environ, "PYTHONPATH": f"{CHILD.parents[1]}{os.pathsep}{CHILD.parent}"},
+            [sys.executable, str(TESTS / site.child), json.dumps(flags)],
+            env={**os.environ, "PYTHONPATH": search},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

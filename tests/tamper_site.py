@@ -42,7 +42,6 @@ NOT_RECORDS = {
 }
 """Tables that record nothing, and why."""
 NOT_SAID = {
-    ("task", "woken"): "whether a run was told of a decision; telling it once more does nothing",
     ("relation", "id"): "a row number that nothing refers to",
     ("run_state", "epoch"): "who may write next; what was written is in the journal",
     ("run_state", "turn"): "which turn is the next; what was done in turns is in the journal",

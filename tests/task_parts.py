@@ -6,13 +6,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflow_parts import Bench
+
 from api.assembly import Workspace
+from kernel.ids import sha256
 from kernel.records import Principal, Role
+from kernel.storage.runs import NewRun, Run
 from kernel.storage.task_figures import TaskFigures
 from kernel.storage.tasks import Tasks
 from pipeline.workflows.asking import Asks, Watch
 from pipeline.workflows.people import PeopleDesk
-from pipeline.workflows.spec import Step
+from pipeline.workflows.running import Parts, Runner
+from pipeline.workflows.spec import Step, Workflow
+from pipeline.workflows.steps.ask_user import Question
 from pipeline.workflows.steps.base import Call, Done, Pins, Waits
 from pipeline.workflows.steps.review import Review, ReviewWith
 
@@ -69,7 +75,7 @@ def call_of(
 
 @dataclass
 class Told:
-    """Keeps what people were told, and which runs were woken."""
+    """Keeps what people were told, and which runs were submitted."""
 
     said: list[tuple[str, str]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
@@ -77,6 +83,11 @@ class Told:
     def tell(self, to: str, subject: str, text: str) -> None:
         del text
         self.said.append((to, subject))
+
+    def submit(self, run: Run, seconds: float) -> None:
+        """As the engine's: nothing goes on by itself here."""
+        assert seconds == 0.0
+        self.runs.append(run.id)
 
 
 class Office:
@@ -86,15 +97,15 @@ class Office:
         self.tasks = Tasks(made.database)
         self.told = Told()
         self.preview: Callable[..., Mapping[str, Any]] = preview
-        self.asks = Asks(self.tasks, self.told)
-        self.watch = Watch(self.tasks, self.asks, self.told.runs.append)
+        self.asks = Asks(self.tasks, self.told.submit, self.told)
+        self.watch = Watch(self.tasks, self.asks)
         self.review = Review(self.asks)
         self.desk = PeopleDesk(
             self.tasks,
             made.keys,
             self.asks,
             preview=self._previewed,
-            wake=self.told.runs.append,
+            submit=self.told.submit,
             authors=_authors,
             evidence=lambda _answer, _who: None,
             figures=TaskFigures(made.database),
@@ -120,8 +131,75 @@ class Office:
         return self.tasks.get(ref).payload_sha256
 
 
-def _authors(spec: str) -> Collection[str]:
-    return [AUTHOR.id] if spec == SPEC else []
+def _authors(run_id: str) -> Collection[str]:
+    return [AUTHOR.id] if run_id.startswith("run_") else []
+
+
+STEPS: list[dict[str, Any]] = [
+    {"id": "draft", "kind": "echo", "with": {"value": "Dear Ann"}},
+    {
+        "id": "look",
+        "kind": "review",
+        "needs": ["draft"],
+        "with": {
+            "about": "A reply",
+            "form": {"type": "object", "properties": {"reply": {"default": "{{ steps.draft.output }}"}}},
+            "effects": ["send"],
+            "deadline": "1h",
+        },
+    },
+    {
+        "id": "send",
+        "kind": "echo",
+        "needs": ["look"],
+        "with": {"acts": True, "value": "{{ steps.look.output.values.reply }} ({{ steps.look.output.by }})"},
+    },
+]
+
+
+class Site:
+    """The interpreter, its runs and people, without an engine: `drain` does turns until a run waits or ends."""
+
+    def __init__(self, made: Workspace) -> None:
+        self.bench = Bench(made.database)
+        self.office = Office(made, self._preview_of)
+        asks = self.office.asks
+        self.bench.kinds |= {"review": Review(asks), "question": Question(asks)}
+        runs, specs = self.bench.runs, self.bench.specs
+        parts = Parts(runs, specs.__getitem__, self.bench.kinds, asks, lambda _run, _seconds: None, ended=self._ended)
+        self.runner = self.bench.runner = Runner(parts)
+
+    def drain(self, run_id: str) -> Run:
+        """Do turns of a run until it waits, or is finished."""
+        run = self.bench.runs.get(run_id)
+        while run.status in ("queued", "running"):
+            self.runner.advance(run_id, run.turn)
+            run = self.bench.runs.get(run_id)
+        return run
+
+    def _preview_of(self, run: str, step: str, output: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.runner.preview(run, step, output)
+
+    def _ended(self, run: Run) -> None:
+        self.office.tasks.cancel_run(run.id)
+
+    def start(self, steps: list[dict[str, Any]], starter: Principal = STARTER, **more: Any) -> str:
+        """Start a run of these steps; its id."""
+        digest = self.know(steps, **more)
+        said = {"principal": {"role": starter.role.value, "groups": []}, "pins": {"snapshot": 0, "spec": digest}}
+        return self.bench.runs.start(NewRun("test", 1, digest, "live", "hand", starter.id, said))[0].id
+
+    def know(self, steps: list[dict[str, Any]], **more: Any) -> str:
+        """Take up a spec of these steps; its hash."""
+        spec = Workflow.model_validate({"name": "test", "inputs": {"type": "object"}, "steps": steps} | more)
+        digest = sha256(str(spec))
+        self.bench.specs[digest] = spec
+        return digest
+
+    def open_task(self, run_id: str) -> str:
+        """The one task of a run that is open."""
+        (found,) = self.office.tasks.items(limit=9, run_id=run_id, state="open")
+        return found.id
 
 
 def fill_tasks(made: Workspace) -> None:

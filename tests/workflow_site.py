@@ -5,25 +5,60 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from fast_parts import InlineParser
+from pydantic import Field
 from workflow_parts import Echo, Inbox, MortalRuns
 
 from api.assembly import Workspace
 from kernel.ids import sha256
-from kernel.records import LOCAL_OWNER, IngestReport, Principal
-from kernel.storage.runs import OPEN, Run
+from kernel.records import LOCAL_OWNER, IngestReport, Principal, Role
+from kernel.storage.deliveries import Deliveries
+from kernel.storage.runs import OPEN, NewEvent, Run
+from kernel.storage.task_figures import TaskFigures
+from kernel.storage.tasks import Tasks
 from pipeline.indexing import Progress
 from pipeline.prompts.library import Asker
 from pipeline.prompts.pinned import PinnedEvidence
+from pipeline.workflows.asking import Asks
+from pipeline.workflows.contracts import check_workflow
 from pipeline.workflows.journal import RunState
+from pipeline.workflows.people import PeopleDesk
 from pipeline.workflows.reading import read_workflow
 from pipeline.workflows.running import Parts, Runner
-from pipeline.workflows.spec import Workflow
+from pipeline.workflows.sinks.files import Folder
+from pipeline.workflows.spec import Strict, Workflow
 from pipeline.workflows.starting import Found, RunDesk, Sources, Wanted
-from pipeline.workflows.steps.base import Call, Kind, Pins
+from pipeline.workflows.steps.agent import AgentStep
+from pipeline.workflows.steps.base import Call, Done, Kind, Pins, Plain
+from pipeline.workflows.steps.deliver import DeliverKind
 from pipeline.workflows.steps.kinds import KindParts, kinds
+from pipeline.workflows.steps.review import Review
+
+SHIPPED = Path(__file__).parent.parent / "pipeline" / "workflows" / "shipped"
+REVIEWER = Principal("key_reviewer", Role.REVIEWER)
+
+
+class TransformWith(Strict):
+    """What is put out."""
+
+    value: Any
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+
+class Transform(Plain):
+    """Puts out its value: stands in for the kind of that name."""
+
+    name: ClassVar[str] = "transform"
+    With: ClassVar[type[Strict]] = TransformWith
+
+    def run(self, given: TransformWith, _call: Call) -> Done:
+        return Done(given.value)
+
+
+class NoAgent(AgentStep, Plain):
+    """An agent that is never run: no model is configured."""
 
 
 class Site:
@@ -68,7 +103,18 @@ class Site:
             sources=lambda: list(self.folders),
             start_child=self._child,
         )
-        return {"echo": self.echo, **kinds(parts), **self.more}
+        return {"echo": self.echo, **kinds(parts), **self._others(), **self.more}
+
+    def _others(self) -> Mapping[str, Kind]:
+        unused = cast("Any", None)
+        delivering = DeliverKind(Deliveries(self.workspace.database), Folder(self.delivered), unused, {}, None, unused)
+        found: tuple[Kind, ...] = (Transform(), Review(self.asks), delivering, NoAgent(unused))
+        return {one.name: one for one in found}
+
+    @property
+    def delivered(self) -> Path:
+        """Where files are delivered to."""
+        return self.workspace.settings.workspace_folder / "delivered"
 
     @cached_property
     def runner(self) -> Runner:
@@ -78,6 +124,41 @@ class Site:
     def desk(self) -> RunDesk:
         sources = Sources(self._find, lambda name, _: self.known[name], self._prompt, self._pins)
         return RunDesk(self.runs, self.kinds, sources, lambda run, seconds: None)
+
+    # --- People ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def asks(self) -> Asks:
+        return Asks(Tasks(self.workspace.database))
+
+    @cached_property
+    def people(self) -> PeopleDesk:
+        """The desk of who decides; a run that was decided on goes on with `go`."""
+        return PeopleDesk(
+            Tasks(self.workspace.database),
+            self.workspace.keys,
+            self.asks,
+            preview=self.runner.preview,
+            wake=self._wake,
+            authors=lambda _: [],
+            evidence=lambda *_: None,
+            figures=TaskFigures(self.workspace.database),
+        )
+
+    def task(self, run: Run) -> dict[str, Any]:
+        """What waits for a reviewer in a run: all that they see of it."""
+        (found,) = self.people.items(REVIEWER, limit=5, state="open", run_id=run.id)
+        return dict(self.people.show(found["id"], REVIEWER))
+
+    def approve(self, run: Run, values: Mapping[str, Any] | None = None) -> Run:
+        """Approve what waits, with changes to its form, and go on."""
+        task = self.task(run)
+        seen = self.people.preview(task["id"], values or {}, REVIEWER)["payload_sha256"]
+        self.people.approve(task["id"], REVIEWER, seen, values)
+        return self.go(run.id)
+
+    def _wake(self, run_id: str) -> None:
+        self.runs.interrupt(run_id, NewEvent("decided"), "vouch")
 
     # --- Documents ------------------------------------------------------------------------------------------------
 
@@ -90,6 +171,15 @@ class Site:
         return self.workspace.indexer.ingest(InlineParser(), [self.folders[source]], source, progress)[0]
 
     # --- Workflows ------------------------------------------------------------------------------------------------
+
+    def example(self, name: str, *, given: Mapping[str, Any] | None = None) -> Run:
+        """Start a shipped workflow on its example, or on another input, and go as far as it goes."""
+        spec = shipped(name)
+        folder = SHIPPED / "examples" / name.replace("-", "_")
+        if folder.is_dir() and f"example-{name}" not in self.folders:
+            self.ingest(folder, f"example-{name}")
+        check_workflow(spec, self.kinds)
+        return self.go(self.start(spec, spec.example if given is None else given).id)
 
     def know(self, spec: Workflow) -> Found:
         """Let a spec be found by its name."""
@@ -169,5 +259,4 @@ def step(name: str, kind: str, /, *needs: str, **given: Any) -> dict[str, Any]:
 
 def shipped(name: str) -> Workflow:
     """A workflow that comes with the program."""
-    path = Path(__file__).parent.parent / "pipeline" / "workflows" / "shipped" / f"{name}.yaml"
-    return read_workflow(path.read_text(encoding="utf-8"))
+    return read_workflow((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))

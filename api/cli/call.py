@@ -7,7 +7,6 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -17,7 +16,6 @@ from rich.console import Console
 from api.assembly import Workspace
 from api.cli.flags import Flags, HomeFlag, JsonFlag, WorkspaceFlag, remember
 from api.cli.output import console, safe, table, write_json
-from api.flows import Flows
 from api.views import Json, page_json
 from kernel.errors import InvalidInput, Unavailable, VouchError
 from kernel.settings import Settings
@@ -31,6 +29,8 @@ class Call:
     def __init__(self, flags: Flags) -> None:
         self.flags = flags
         self._workspace: Workspace | None = None
+        self.parts: dict[str, Any] = {}
+        """What commands made and share, by name."""
 
     def settings(self, **flags: Any) -> Settings:
         """The settings in force, with flags of the command itself. Raises InvalidInput for a wrong one."""
@@ -51,11 +51,6 @@ class Call:
     def workspace(self) -> Workspace:
         """The workspace that the flags name."""
         return self._workspace or self.open(self.settings())
-
-    @cached_property
-    def flows(self) -> Flows:
-        """The workflows of the workspace."""
-        return Flows(self.with_model)
 
     @property
     def with_model(self) -> Workspace:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.cli.call import Call
+from api.cli.flows import flows_of
 from api.cli.run_text import event_line
 from api.workflow_worker import WorkflowWorker
 from kernel.storage.runs import ENDS, WAITING, Run
@@ -22,7 +23,7 @@ SOON_SECONDS = 60.0
 @contextmanager
 def working(call: Call, threads: int = 2) -> Iterator[None]:
     """Be a worker meanwhile: what the run needs is done here where no other worker takes it."""
-    worker = WorkflowWorker(call.flows, threads)
+    worker = WorkflowWorker(flows_of(call), threads)
     worker.start()
     try:
         yield

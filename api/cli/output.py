@@ -55,6 +55,11 @@ def changes(lines: Sequence[str], around: int = 2) -> list[str]:
     return found + ["  …"] * (bool(near) and last + 1 < len(lines))
 
 
+def number(value: float | None, digits: int, *, sign: bool = False) -> str:
+    """A figure with so many digits after the point, so that those of a column stand below each other."""
+    return "-" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"
+
+
 def cell(value: object) -> str:
     """A value as a person reads it: a dash for nothing, yes and no, lists by commas, the rest of JSON as JSON."""
     if value is None or value in ([], {}):

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, group, number_cursor
+from api.cli.flows import flows_of
 from api.cli.following import follow, working
 from api.cli.options import Cursor, Limit
 from api.cli.output import safe, write_json
@@ -63,14 +64,14 @@ def list_runs(
 @command(commands, "show")
 def show(call: Call, run_id: RunId, key: KeyOption = None) -> None:
     """Show a run: every step, what it came to, and what it waits for."""
-    found = call.flows.reader.whole(run_id, actor_of(call, key))
+    found = flows_of(call).reader.whole(run_id, actor_of(call, key))
     call.show(found, lambda out: show_run(out, found))
 
 
 @command(commands, "events")
 def events(call: Call, run_id: RunId, key: KeyOption = None) -> None:
     """Print the journal of a run. With --json one row a line."""
-    run = call.flows.desk.get(run_id, actor_of(call, key))
+    run = flows_of(call).desk.get(run_id, actor_of(call, key))
     for event in call.workspace.runs.events(run.id):
         if call.flags.json:
             write_json(event_json(event), line=True)
@@ -81,7 +82,7 @@ def events(call: Call, run_id: RunId, key: KeyOption = None) -> None:
 @command(commands, "chain")
 def chain(call: Call, run_id: RunId, key: KeyOption = None) -> None:
     """Open the whole chain behind a run: spec, prompts, answers, documents, people, other runs."""
-    found = call.flows.reader.chain(run_id, actor_of(call, key))
+    found = flows_of(call).reader.chain(run_id, actor_of(call, key))
     call.show(found, lambda out: _show_chain(out, found))
 
 
@@ -93,9 +94,9 @@ def compare(
     key: KeyOption = None,
 ) -> None:
     """Show what differs between two runs: input, pins, and each step's output."""
-    actor, reader = actor_of(call, key), call.flows.reader
+    actor, reader = actor_of(call, key), flows_of(call).reader
     one = reader.whole(run_id, actor)
-    former = reader.whole(other or call.flows.desk.former(run_id, actor).id, actor)
+    former = reader.whole(other or flows_of(call).desk.former(run_id, actor).id, actor)
     found = compared(one, former)
     call.show(found, lambda out: _show_comparison(out, found))
 
@@ -109,13 +110,13 @@ def cancel(
     key: KeyOption = None,
 ) -> None:
     """Cancel a run: nothing more is begun, and what was done is taken back where the workflow says how."""
-    _steered(call, call.flows.desk.cancel(run_id, actor_of(call, key), reason), detach)
+    _steered(call, flows_of(call).desk.cancel(run_id, actor_of(call, key), reason), detach)
 
 
 @command(commands, "resume")
 def resume(call: Call, run_id: RunId, detach: Detach = False, key: KeyOption = None) -> None:
     """Go on with a run that failed or was cancelled: what was done is kept, what failed is done again."""
-    _steered(call, call.flows.desk.resume(run_id, actor_of(call, key)), detach)
+    _steered(call, flows_of(call).desk.resume(run_id, actor_of(call, key)), detach)
 
 
 @command(commands, "fork")
@@ -127,13 +128,13 @@ def fork(
     key: KeyOption = None,
 ) -> None:
     """Start a new run that goes on from a step of a finished one; what does not follow from the step is kept."""
-    _steered(call, call.flows.desk.fork(run_id, step, actor_of(call, key)), detach)
+    _steered(call, flows_of(call).desk.fork(run_id, step, actor_of(call, key)), detach)
 
 
 @command(commands, "watch")
 def watch(call: Call, run_id: RunId, key: KeyOption = None) -> None:
     """Follow a run until it ends or waits for somebody. With --json one row of its journal a line."""
-    run = call.flows.desk.get(run_id, actor_of(call, key))
+    run = flows_of(call).desk.get(run_id, actor_of(call, key))
     tell = (lambda event: write_json(event, line=True)) if call.flags.json else None
     ended = follow(call, run, tell)
     if not call.flags.json:
@@ -142,7 +143,7 @@ def watch(call: Call, run_id: RunId, key: KeyOption = None) -> None:
 
 def finish(call: Call, run: Run) -> None:
     """Print a run that was followed; exits 1 where it did not end well."""
-    found = call.flows.reader.whole(run.id, call.flows.local)
+    found = flows_of(call).reader.whole(run.id, flows_of(call).local)
     call.show(found, lambda out: show_run(out, found))
     if run.status not in (DONE, WAITING):
         raise typer.Exit(1)
@@ -154,7 +155,7 @@ def _steered(call: Call, run: Run, detach: bool) -> None:
         return
     with working(call):
         ended = follow(call, run)
-    found = call.flows.reader.whole(ended.id, call.flows.local)
+    found = flows_of(call).reader.whole(ended.id, flows_of(call).local)
     call.show(found, lambda out: show_run(out, found))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from api.cli.call import Call, command
+from api.cli.flows import flows_of
 from api.workflow_worker import WorkflowWorker
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -31,7 +32,7 @@ def worker(
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
-    made = WorkflowWorker(call.flows, threads or max(1, settings.workflow_threads))
+    made = WorkflowWorker(flows_of(call), threads or max(1, settings.workflow_threads))
     made.start()
     call.note(f"working on runs of {settings.workspace_folder} (Ctrl-C ends)")
     stopping.wait()

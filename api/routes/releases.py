@@ -95,5 +95,5 @@ def activate_release(number: int, body: ReleaseReason, call: Caller, once: Carry
 
 def _known(number: int) -> int:
     if not 1 <= number <= LARGEST_NUMBER:
-        raise NotFound(f"no release {number}")
+        raise NotFound(f"no release {number}; see: vouch releases list")
     return number

@@ -17,10 +17,12 @@ from kernel.errors import Conflict, NotFound
 from kernel.ids import derived_id
 from kernel.records import Fault
 from kernel.storage.database import Database
+from kernel.storage.erasure_rows import rows_of
 from kernel.storage.ledger import Leaf, Ledger, append
 from kernel.storage.rows import dumps, parts
-from kernel.storage.schema import delivery, ledger_payload
-from kernel.storage.version_checks import paired, payload_of, rows_of
+from kernel.storage.schema import delivery, ledger_payload, run, run_event
+from kernel.storage.version_checks import paired, payload_of
+from kernel.storage.version_checks import rows_of as rows_by
 
 BEGUN, DONE = "delivery.begun", "delivery.done"
 """Kinds of the entries."""
@@ -96,10 +98,14 @@ class Deliveries:
             return [_delivery(row) for row in connection.execute(query)]
 
 
-def delivery_entries(connection: Connection, run_ids: Collection[str]) -> set[int]:
-    """The entries that say what these runs delivered, for their erasure."""
+def delivery_entries(connection: Connection, entries: Collection[int]) -> set[int]:
+    """Entries of deliveries that go with these entries: all of a run of which an entry goes, and of a delivery both."""
+    numbers = sorted(entries)
+    runs = {*rows_of(connection, run_event.c.run_id, run_event.c.leaf, numbers)}
+    runs |= {*rows_of(connection, run.c.id, run.c.number, numbers)}
+    runs |= {key.split(":")[0] for key in rows_of(connection, delivery.c.key, delivery.c.begun, numbers)}
     found: set[int] = set()
-    for run_id in run_ids:
+    for run_id in sorted(runs):
         mine = delivery.c.key.startswith(f"{run_id}:", autoescape=True)
         for row in connection.execute(select(delivery.c.begun, delivery.c.done).where(mine)):
             found |= {number for number in row if number is not None}
@@ -120,7 +126,7 @@ def delivery_faults(
     """Deliveries that their entries contradict, or that have none."""
     begun = {leaf.facts["key"]: leaf for leaf in by_kind.get(BEGUN, ())}
     done = {leaf.facts["key"]: leaf for leaf in by_kind.get(DONE, ())}
-    for key, row, leaf in paired(rows_of(connection, delivery, "key"), begun):
+    for key, row, leaf in paired(rows_by(connection, delivery, "key"), begun):
         if row is None or leaf is None:
             yield Fault(f"delivery {key}", "is missing" if row is None else "has no entry in the ledger")
             continue

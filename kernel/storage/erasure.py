@@ -20,7 +20,7 @@ from kernel.ids import random_id, sha256
 from kernel.storage.access import access_digest, next_version
 from kernel.storage.answers import ANSWER, ERASED_ACCESS
 from kernel.storage.database import Database
-from kernel.storage.deliveries import forget_deliveries
+from kernel.storage.deliveries import delivery_entries, forget_deliveries
 from kernel.storage.erasure_rows import (
     CHUNK_FLOOR,
     COPIED,
@@ -481,7 +481,7 @@ def _collect(connection: Connection, plan: Plan) -> None:
         entries |= set(rows_of(connection, run_event.c.leaf, run_event.c.actor, [person]))
     entries |= showing(connection, {*plan.wanted, *rows_of(connection, answer.c.id, answer.c.number, answers)})
     entries |= run_entries(connection, entries, plan.principals)
-    entries |= task_entries(connection, entries)
+    entries |= task_entries(connection, entries) | delivery_entries(connection, entries)
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
     plan.answers = sorted(answers & stored)

@@ -105,7 +105,7 @@ class ReleaseStore:
         with self._database.read() as connection:
             row = connection.execute(select(release).where(release.c.number == number)).first()
         if row is None:
-            raise NotFound(f"no release {number}")
+            raise NotFound(f"no release {number}; see: vouch releases list")
         return release_record(row)
 
     def items(self) -> list[Release]:

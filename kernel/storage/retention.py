@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from kernel.errors import InvalidInput
 from kernel.ids import random_id
 from kernel.storage.database import Database
+from kernel.storage.deliveries import delivery_entries, forget_deliveries
 from kernel.storage.erasure import ErasureInfo, seal
 from kernel.storage.erasure_rows import (
     EXPIRED,
@@ -96,6 +97,7 @@ class Retention:
             removed = {
                 "idempotency": remove_requests(connection, ids, ()),
                 "ledger_payload": remove_payloads(connection, entries),
+                "delivery": forget_deliveries(connection, entries),
                 **forget_tasks(connection, entries),
                 **forget_library_users(connection, entries, ()),
             }
@@ -108,7 +110,7 @@ def _copies(connection: Connection, ids: list[str]) -> set[int]:
     """Entries of runs of workflows, and of what they asked people, that go with these answers."""
     entries = showing(connection, ids)
     entries |= run_entries(connection, entries, ())
-    return entries | task_entries(connection, entries)
+    return entries | task_entries(connection, entries) | delivery_entries(connection, entries)
 
 
 def _stored(connection: Connection, numbers: set[int]) -> list[int]:

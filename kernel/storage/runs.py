@@ -326,6 +326,25 @@ def wake(connection: Connection, run_id: str) -> Run | None:
     return _one(connection, run_id)
 
 
+def tell(database: Database, connection: Connection, run_id: str, event: NewEvent) -> Run | None:
+    """Write of an open run what it waits for, in the writing transaction of `connection`, and have it looked at: a turn
+    that is under way finds the row before it lets go. The run where it must be submitted; None too where there is none,
+    or it is finished.
+    """
+    if is_finished(connection, run_id):
+        return None
+    if connection.execute(select(run.c.id).where(run.c.id == run_id)).first() is None:
+        return None
+    _append(database, connection, run_id, [event], SYSTEM)
+    return wake(connection, run_id)
+
+
+def is_finished(connection: Connection, run_id: str) -> bool:
+    """Whether a run has come to its end."""
+    query = select(run_state.c.run_id).where(run_state.c.run_id == run_id, run_state.c.status.in_(ENDS))
+    return connection.execute(query).first() is not None
+
+
 def run_facts(row: Mapping[str, Any]) -> dict[str, Any]:
     """What the entry of a run's start says openly: nothing that names a person."""
     return {name: row[name] for name in _FACTS}

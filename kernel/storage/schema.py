@@ -546,14 +546,12 @@ task = Table(
     Column("deadline", String(32), nullable=False),
     Column("next_at", String(32)),
     Column("decided_at", String(32)),
-    Column("woken", Boolean, nullable=False),
     _when(),
     comment="What runs of workflows ask of people. `role`: who may decide besides `assignee`, or empty; `next_at`: "
-    "when something is to be done next (remind, escalate, expire); `woken`: whether the run was told of the decision. "
-    "What is shown, the form and what will happen are the payload of `leaf`.",
+    "when something is to be done next (remind, escalate, expire). What is shown, the form and what will happen are "
+    "the payload of `leaf`.",
 )
 Index("ix_task_state", task.c.state, task.c.next_at)
-Index("ix_task_woken", task.c.woken, task.c.state)
 
 task_event = Table(
     "task_event",

@@ -97,7 +97,6 @@ class Task:
     deadline: str
     next_at: str | None
     decided_at: str | None
-    woken: bool
     created_at: str
     content: Mapping[str, Any]
 

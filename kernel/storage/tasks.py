@@ -16,7 +16,9 @@ from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.rows import dumps, now
-from kernel.storage.schema import task, task_event
+from kernel.storage.runs import ENDS as FINISHED
+from kernel.storage.runs import RESUMED, NewEvent, Run, is_finished, tell
+from kernel.storage.schema import run_event, run_state, task, task_event
 from kernel.storage.task_journal import (
     ANY_TIME,
     CANCELLED,
@@ -54,18 +56,22 @@ class Tasks:
         self._database = database
 
     def open(self, new: NewTask) -> tuple[Task, bool]:
-        """Open a task, or find the one that was opened under the same key; whether it is new."""
+        """Open a task, or find the one that was opened under the same key; whether it is new. A run that failed and was
+        resumed asks anew.
+        """
         with self._database.write() as connection:
-            known = connection.execute(select(task.c.id).where(task.c.key == new.key)).scalar()
+            key = new.key + _round(connection, new.run_id)
+            known = connection.execute(select(task.c.id).where(task.c.key == key)).scalar()
             if known is not None:
                 return one_task(connection, known, now()), False
             moment = now()
             row: dict[str, Any] = {
                 name: getattr(new, name)
-                for name in ("sort", "run_id", "workflow", "spec", "step", "key", "role", "starter", "deadline")
+                for name in ("sort", "run_id", "workflow", "spec", "step", "role", "starter", "deadline")
             }
+            row["key"] = key
             content = {"by": SYSTEM} | content_of(new)
-            row |= {"id": random_id("tsk"), "state": OPEN, "woken": False, "created_at": moment}
+            row |= {"id": random_id("tsk"), "state": OPEN, "created_at": moment}
             row |= {"payload_sha256": what_sha256(new.shown, new.values, new.effects), "decided_at": None}
             begin = standing(new.role, new.deadline, content, ())
             row |= {"assignee": begin.assignee, "next_at": begin.next_at}
@@ -86,8 +92,9 @@ class Tasks:
         label: str = "",
         facts: Mapping[str, Any] | None = None,
         check: Check | None = None,
-    ) -> Task:
-        """Take one step. Of two people who decide at once one does.
+    ) -> tuple[Task, Run | None]:
+        """Take one step. Of two people who decide at once one does. A decision goes into the run's journal too, and
+        wakes it, in the same transaction: the run that is to be submitted then, so that it goes on.
 
         `check` is called with the task as this transaction sees it, and may raise. Raises NotFound, and Conflict where
         the task is decided, its deadline passed, or what it was about was erased.
@@ -101,11 +108,14 @@ class Tasks:
             if kind in DECISIONS and kind != "rejected" and not found.content:
                 raise Conflict("what this was about was erased: reject it, or let it expire")
             refuse_erased_person(connection, actor)
+            if kind in DECISIONS and is_finished(connection, found.run_id):
+                raise Conflict("the run is finished: nothing waits for this any more")
             if check is not None:
                 check(found, standing_of(found, events), events)
             said = dict(payload or {}) | ({"label": label} if label else {})
             self._event(connection, found, events, (kind, actor, label), said, dict(facts or {}), moment)
-            return one_task(connection, task_id, moment)
+            woken = self._tell(connection, found, kind) if kind in DECISIONS else None
+            return one_task(connection, task_id, moment), woken
 
     def view(self, task_id: str, actor: str) -> None:
         """Note that somebody began to look at an open task; the first time only."""
@@ -125,9 +135,9 @@ class Tasks:
         with self._database.read() as connection:
             return list(connection.execute(query.order_by(task.c.next_at, task.c.id).limit(limit)).scalars())
 
-    def tend(self, task_id: str, moment: str | None = None) -> TaskEvent | None:
-        """Do the next thing that is due of a task by a moment: remind, escalate or expire; what was done. None where
-        nothing is, or somebody else has.
+    def tend(self, task_id: str, moment: str | None = None) -> tuple[TaskEvent, Run | None] | None:
+        """Do the next thing that is due of a task by a moment: remind, escalate or expire; what was done, and the run
+        that is to be submitted. None where nothing is due, or somebody else has done it.
         """
         with self._database.write() as connection:
             at = now()
@@ -143,7 +153,13 @@ class Tasks:
                 payload = {"moment": reminder_at(found.content, wanted)}
             elif kind == ESCALATED:
                 payload = escalation(str(found.content["escalate_to"]))
-            return self._event(connection, found, events, (kind, SYSTEM, ""), payload, {}, at)
+            event = self._event(connection, found, events, (kind, SYSTEM, ""), payload, {}, at)
+            return event, self._tell(connection, found, kind) if kind == EXPIRED else None
+
+    def _tell(self, connection: Connection, found: Task, kind: str) -> Run | None:
+        """Let the journal of a run say that what it waits for was decided, and have it looked at."""
+        data = {"task": found.id, "state": kind}
+        return tell(self._database, connection, found.run_id, NewEvent("decided", found.step, data=data))
 
     def cancel_run(self, run_id: str) -> list[str]:
         """Close the open tasks of a run that was cancelled or failed; their ids."""
@@ -225,17 +241,12 @@ class Tasks:
             rows = connection.execute(query.order_by(task.c.id.desc()).limit(limit)).all()
         return [task_record(row, moment) for row in rows]
 
-    def unwoken(self, limit: int = 200) -> list[tuple[str, str]]:
-        """`(task, run)` of decided and expired tasks whose run was not told yet, oldest first."""
-        query = select(task.c.id, task.c.run_id).where(task.c.woken.is_(False), task.c.state.in_((*DECISIONS, EXPIRED)))
+    def orphaned(self, limit: int = 200) -> list[str]:
+        """Runs that are finished and of which a task is open still."""
+        query = select(task.c.run_id).join(run_state, run_state.c.run_id == task.c.run_id).distinct()
+        query = query.where(task.c.state == OPEN, run_state.c.status.in_(FINISHED)).order_by(task.c.run_id)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(task.c.decided_at, task.c.id).limit(limit))
-            return [(row[0], row[1]) for row in rows]
-
-    def woken(self, task_id: str) -> None:
-        """Note that the run of a decided task was told. Telling it once more does no harm."""
-        with self._database.write() as connection:
-            connection.execute(update(task).where(task.c.id == task_id).values(woken=True))
+            return list(connection.execute(query.limit(limit)).scalars())
 
     def counts(self) -> dict[str, int]:
         """How many tasks are in each state now."""
@@ -256,6 +267,13 @@ def escalation(to: str) -> dict[str, str]:
 def _event_row(leaf: int, task_id: str, kind: str, actor: str, label: str, moment: str) -> dict[str, Any]:
     row = {"leaf": leaf, "task_id": task_id, "kind": kind, "actor": actor, "label": label}
     return row | {"created_at": moment}
+
+
+def _round(connection: Connection, run_id: str) -> str:
+    """What tells the tasks of a run apart from those that it opened before it was resumed."""
+    again = select(func.count()).where(run_event.c.run_id == run_id, run_event.c.kind == RESUMED)
+    count = int(connection.execute(again).scalar_one())
+    return f"~{count}" if count else ""
 
 
 def _in_state(state: str | None, moment: str) -> ColumnElement[bool]:

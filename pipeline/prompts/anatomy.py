@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from kernel.errors import InvalidInput
 from pipeline.prompts.json_schema import check_schema
@@ -39,8 +40,25 @@ _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's safe loader where it is there: the same data, twenty times as fast."""
 _DATA_TYPES = ("string", "array", "object")
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,46}$")]
-Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,46}$")]
+_NAME = r"^[a-z][a-z0-9-]{0,46}$"
+_LABEL = r"^[a-z][a-z0-9._-]{0,46}$"
+_FOLDER = r"^[a-z0-9-]+(/[a-z0-9-]+){0,5}$"
+_TAG = r"^[a-z0-9-]{1,40}$"
+_INPUT = r"^[a-z][a-z0-9_]{0,39}$"
+_IN_WORDS = {
+    _NAME: "a name is at most 47 small letters, digits and dashes, the first a letter",
+    _LABEL: "a label is at most 47 small letters, digits, dots, dashes and underscores, the first a letter",
+    _FOLDER: "a folder is words of small letters, digits and dashes, with / between them, at most six",
+    _TAG: "a tag is at most 40 small letters, digits and dashes",
+    _INPUT: "the name of an input is at most 40 small letters, digits and underscores, the first a letter",
+}
+"""What the patterns ask for, as faults say it."""
+
+FRONT_MATTER = "the prompt's front matter: "
+"""How faults of the front matter begin."""
+
+Name = Annotated[str, Field(pattern=_NAME)]
+Label = Annotated[str, Field(pattern=_LABEL)]
 Words = Annotated[str, Field(min_length=1, max_length=500)]
 Kind = Literal[
     "task",
@@ -133,17 +151,15 @@ class Header(Strict):
     kind: Kind = "task"
     description: Words | None = None
     owner: Annotated[str, Field(min_length=1, max_length=80)] | None = None
-    folder: Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+){0,5}$")] | None = None
-    tags: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]], Field(max_length=20)] = Field(
-        default_factory=list
-    )
+    folder: Annotated[str, Field(pattern=_FOLDER)] | None = None
+    tags: Annotated[list[Annotated[str, Field(pattern=_TAG)]], Field(max_length=20)] = Field(default_factory=list)
     review_by: date | None = None
     audience: Words | None = None
     context: Literal["retrieved", "inputs"] | None = None
     model: Model = Field(default_factory=Model)
-    inputs: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Variable], Field(max_length=30)
-    ] = Field(default_factory=dict)
+    inputs: Annotated[dict[Annotated[str, Field(pattern=_INPUT)], Variable], Field(max_length=30)] = Field(
+        default_factory=dict
+    )
     output: Output = Field(default_factory=Output)
 
     @field_validator("inputs")
@@ -213,7 +229,7 @@ def _header(text: str) -> Header:
     try:
         return Header.model_validate(values)
     except ValidationError as error:
-        raise InvalidInput(f"the prompt's front matter: {faults_text(error)}") from error
+        raise InvalidInput(f"{FRONT_MATTER}{faults_text(error)}") from error
 
 
 def load_yaml(text: str, where: str, above: int) -> Any:
@@ -240,11 +256,16 @@ def load_yaml(text: str, where: str, above: int) -> Any:
 def faults_text(error: ValidationError) -> str:
     """The first faults of a validation, each with the path of its member."""
     shown = [
-        f"{'.'.join(str(part) for part in one['loc']) or 'it'}: {one['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(str(part) for part in one['loc']) or 'it'}: {_fault_words(one)}"
         for one in error.errors()[:SHOWN_FAULTS]
     ]
     more = error.error_count() - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
+
+
+def _fault_words(fault: ErrorDetails) -> str:
+    known = _IN_WORDS.get(str(fault.get("ctx", {}).get("pattern")))
+    return f"{fault['input']!r} does not do: {known}" if known else fault["msg"].removeprefix("Value error, ")
 
 
 def _sections(body: str) -> dict[str, str]:

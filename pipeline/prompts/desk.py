@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from kernel.errors import InvalidInput, NotFound
+from kernel.errors import InvalidInput
 from kernel.records import Evidence, PromptVersion
 from pipeline.histories import about_json, history_of, reference_json
 from pipeline.prompts.anatomy import section_texts
 from pipeline.prompts.gates import Gates, missing_now
-from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.library import PromptLibrary, no_prompt
 from pipeline.prompts.rendering import compile_prompt, render, rendered_sections
 from pipeline.prompts.state import DRAFT, LIVE, PRODUCTION, LibraryState, PromptState
 from pipeline.prompts.views import Json, anatomy_json, anatomy_of, card_json, section_diff
@@ -119,7 +119,7 @@ class PromptDesk:
         """
         live = self._live(name, self._library.state().of(name))
         if live is None:
-            raise NotFound(f"no prompt {name}")
+            raise no_prompt(name)
         return card_json(live)
 
     def difference(self, one: PromptVersion, other: PromptVersion) -> Json:

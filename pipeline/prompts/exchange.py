@@ -14,7 +14,7 @@ from typing import Any
 from kernel.errors import InvalidInput, NotFound, VouchError
 from kernel.ids import sha256
 from kernel.records import PromptVersion
-from pipeline.prompts.anatomy import read_prompt
+from pipeline.prompts.anatomy import FRONT_MATTER, read_prompt
 from pipeline.prompts.library import PromptLibrary
 
 Json = dict[str, Any]
@@ -108,7 +108,7 @@ def new_draft(name: str, kind: str = "task", *, grounded: bool = False) -> str:
     try:
         read_prompt(text)
     except InvalidInput as error:
-        raise InvalidInput(f"no prompt can be made of this name and kind: {error}") from error
+        raise InvalidInput(str(error).removeprefix(FRONT_MATTER)) from error
     return text
 
 

@@ -110,7 +110,7 @@ def _absolute(guard: Mapping[str, Any], name: str, tally: Tally, _: int) -> Json
     arm = tally.arms[name]
     value, count = arm.figure(guard["metric"]), len(arm.of(guard["metric"]))
     most, least = guard.get("at_most"), guard.get("at_least")
-    state, told = WAITING, f"{count} of {guard['after']} values"
+    state, told = WAITING, f"{guard['metric']} has {count} of {guard['after']} values"
     if value is not None and count >= guard["after"]:
         over, under = most is not None and value > most, least is not None and value < least
         state = BROKEN if over or under else HOLDS

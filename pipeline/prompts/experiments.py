@@ -217,7 +217,7 @@ class Experiments:
         for prompt in state.prompts.values():
             if experiment_id in prompt.experiments:
                 return prompt.experiments[experiment_id]
-        raise NotFound(f"no experiment {experiment_id}")
+        raise NotFound(f"no experiment {experiment_id}; see: vouch prompts experiment list")
 
     def _arm(self, experiment: ExperimentState, name: str | None) -> Mapping[str, Any]:
         arms: dict[str, Mapping[str, Any]] = {str(arm["name"]): arm for arm in experiment.spec["arms"]}

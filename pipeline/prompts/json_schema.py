@@ -186,6 +186,9 @@ def _errors(value: Any, schema: Mapping[str, Any]) -> list[ValidationError]:
 
 
 def _asked(error: ValidationError) -> str:
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        members = ", ".join(sorted(error.schema.get("properties", {}))) or "none"
+        return f"it may have no other members than: {members}"
     return (
         f"it does not keep to {error.validator}: {json.dumps(error.validator_value, ensure_ascii=False, default=str)}"
     )

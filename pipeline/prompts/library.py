@@ -102,7 +102,7 @@ class PromptLibrary(VersionedLibrary[PromptVersion, LibraryState]):
             return self._choice(name, label, known, asker)
         except (NotFound, Forbidden) as error:
             if asker.principal.role == Role.APP:
-                raise NotFound(f"no prompt {reference or DEFAULT}") from error
+                raise no_prompt(reference or DEFAULT) from error
             raise
 
     def _choice(self, name: str, label: str, known: PromptState, asker: Asker) -> Chosen:
@@ -362,11 +362,16 @@ def draft_version(text: str) -> PromptVersion:
     return draft
 
 
+def no_prompt(name: str) -> NotFound:
+    """The error for a prompt that is not there, or not for who asks."""
+    return NotFound(f"no prompt {name}; see: vouch prompts list")
+
+
 def split_reference(reference: str | None) -> tuple[str, str]:
     """Name and label (or number, or nothing) of a reference. Raises NotFound for a name that can be none."""
     name, _, label = (reference or DEFAULT).partition("@")
     if not _NAME.fullmatch(name):
-        raise NotFound(f"no prompt {name}")
+        raise no_prompt(name)
     return name, label
 
 
@@ -387,7 +392,7 @@ def shipped_prompt(name: str = DEFAULT) -> PromptVersion:
     """A prompt that comes with the program, as callers get it where nothing else was released. Raises NotFound."""
     found = shipped_prompts().get(name)
     if found is None:
-        raise NotFound(f"no prompt {name}")
+        raise no_prompt(name)
     return replace(found, label=PRODUCTION)
 
 

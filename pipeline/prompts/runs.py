@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from kernel.errors import GenerationFailed, InvalidInput, NotFound
+from kernel.errors import GenerationFailed, InvalidInput, NoModel, NotFound
 from kernel.ids import derived_id, random_id
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
@@ -144,8 +144,8 @@ class PromptRunner:
     def run(self, request: RunRequest) -> dict[str, Any]:
         """The reply, as JSON values, recorded. A model's failure is a run too, of status `failed` with its reason.
 
-        Raises NotFound, Forbidden for a draft, and InvalidInput for inputs that do not fit, for a prompt that answers
-        from documents, and where no model is configured.
+        Raises NotFound, Forbidden for a draft, InvalidInput for inputs that do not fit and for a prompt that answers
+        from documents, and NoModel where none is configured.
         """
         begin = time.perf_counter()
         if request.stakes is not None and request.stakes not in STAKES:
@@ -193,7 +193,7 @@ class PromptRunner:
         raise AssertionError
 
     def tried(self, compiled: CompiledPrompt, given: Mapping[str, Any], stakes: str | None = None) -> dict[str, Any]:
-        """What a version replies to inputs, judged as a run is, and not recorded. Raises InvalidInput as `run` does."""
+        """What a version replies to inputs, judged as a run is, and not recorded. Raises as `run` does."""
         generator = self._generator()
         refuse_grounded(compiled)
         inputs = compiled.checked(given)
@@ -320,9 +320,9 @@ def refuse_grounded(compiled: CompiledPrompt) -> None:
 
 
 def refuse_own_words(generator: Generator, version: PromptVersion) -> None:
-    """Raises InvalidInput where no model is configured that could follow a prompt."""
+    """Raises NoModel where no model is configured that could follow a prompt."""
     if generator.info.provider == OWN_WORDS:
-        raise InvalidInput(
+        raise NoModel(
             f"prompt {version.name} needs a model: set generator = openai, openai_base_url and openai_model "
             "(any OpenAI-compatible server; the reference of settings says how)"
         )

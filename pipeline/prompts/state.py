@@ -76,7 +76,7 @@ class PromptState:
     @property
     def guarded(self) -> frozenset[str]:
         """Labels that callers get without naming them: only approved versions go there."""
-        return frozenset({PRODUCTION, *(str(rule["label"]) for rule in self.rules)})
+        return guarded_labels(self.rules)
 
     def standing(self, version: int) -> Standing:
         """Where a version stands."""
@@ -113,11 +113,19 @@ class LibraryState:
 
     def after(self, events: Iterable[Event]) -> LibraryState:
         """The state after further rows of the journal, in order."""
-        prompts, last = dict(self.prompts), self.last
+        folds: dict[str, _Fold] = {}
+        last = self.last
         for event in events:
-            prompts[event.name] = _after(prompts.get(event.name, PromptState()), event)
+            if event.name not in folds:
+                folds[event.name] = _Fold(self.of(event.name))
+            folds[event.name].take(event)
             last = event.leaf
-        return LibraryState(last, prompts)
+        return LibraryState(last, {**self.prompts, **{name: fold.state() for name, fold in folds.items()}})
+
+
+def guarded_labels(rules: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The labels that callers get without naming them, where these rules choose."""
+    return frozenset({PRODUCTION, *(str(rule["label"]) for rule in rules)})
 
 
 def ending(
@@ -132,32 +140,66 @@ def ending(
     return Happening(experiment.name, 0, EXPERIMENT, "", data, words or {})
 
 
-def _after(state: PromptState, event: Event) -> PromptState:
-    if event.kind in (LABELLED, UNLABELLED):
+class _Fold:
+    """A state on its way: a copy that rows change in place, so that the time goes with the number of rows."""
+
+    def __init__(self, before: PromptState) -> None:
+        self._before = before
+        self._labels = dict(before.labels)
+        self._standings = dict(before.standings)
+        self._rules = before.rules
+        self._experiments = dict(before.experiments)
+        self._moves = list(before.moves)
+        self._retired = before.retired
+        self._lived = set(before.lived)
+        self._guarded = before.guarded
+
+    def take(self, event: Event) -> None:
+        """Let one row count."""
+        if event.kind in (LABELLED, UNLABELLED):
+            self._move(event)
+        elif event.kind == RULES:
+            self._rules = tuple(event.data["rules"])
+            self._guarded = guarded_labels(self._rules)
+            self._live()
+        elif event.kind == EXPERIMENT:
+            known = self._experiments.get(event.data["id"])
+            self._experiments[event.data["id"]] = _experiment(known, event)
+        elif event.kind == RETIRED and not event.version:
+            self._retired = bool(event.data.get("retired", True))
+        else:
+            standing = self._standings.get(event.version, Standing())
+            self._standings[event.version] = _standing(standing, event)
+
+    def state(self) -> PromptState:
+        """The state after the rows so far. The fold is not to be used any more."""
+        return replace(
+            self._before,
+            labels=self._labels,
+            standings=self._standings,
+            rules=self._rules,
+            experiments=self._experiments,
+            moves=tuple(self._moves),
+            retired=self._retired,
+            lived=frozenset(self._lived),
+        )
+
+    def _move(self, event: Event) -> None:
         version = event.version if event.kind == LABELLED else 0
-        labels = {label: number for label, number in state.labels.items() if label != event.label}
-        labels |= {event.label: version} if version else {}
+        self._labels.pop(event.label, None)
+        if version:
+            self._labels[event.label] = version
         before, back = int(event.data["before"]), bool(event.data.get("rollback"))
-        move = Move(event.leaf, event.label, version, before, back, event.created_at)
-        moved = replace(state, labels=labels, moves=(*state.moves, move))
-        return replace(moved, lived=_lived(moved, before if event.label == PRODUCTION else 0))
-    if event.kind == RULES:
-        ruled = replace(state, rules=tuple(event.data["rules"]))
-        return replace(ruled, lived=_lived(ruled))
-    if event.kind == EXPERIMENT:
-        return replace(state, experiments={**state.experiments, event.data["id"]: _experiment(state, event)})
-    if event.kind == RETIRED and not event.version:
-        return replace(state, retired=bool(event.data.get("retired", True)))
-    standing = _standing(state.standing(event.version), event)
-    return replace(state, standings={**state.standings, event.version: standing})
+        self._moves.append(Move(event.leaf, event.label, version, before, back, event.created_at))
+        if before and event.label == PRODUCTION:  # what came with the program was live before any move
+            self._lived.add(before)
+        self._live()
 
-
-def _lived(state: PromptState, more: int = 0) -> frozenset[int]:
-    """The versions that were live, with those that callers get now and `more` (what came with the program was live
-    before any move). Where a label was before rules chose it says nothing: no gate was asked then.
-    """
-    now = {number for label, number in state.labels.items() if label in state.guarded}
-    return state.lived | now | ({more} if more else set())
+    def _live(self) -> None:
+        """Callers get what the guarded labels are on now. Where a label was before rules chose it says nothing: no gate
+        was asked then.
+        """
+        self._lived.update(self._labels[label] for label in self._guarded if label in self._labels)
 
 
 def _standing(before: Standing, event: Event) -> Standing:
@@ -167,8 +209,7 @@ def _standing(before: Standing, event: Event) -> Standing:
     return standing_after(before, event)
 
 
-def _experiment(state: PromptState, event: Event) -> ExperimentState:
-    known = state.experiments.get(event.data["id"])
+def _experiment(known: ExperimentState | None, event: Event) -> ExperimentState:
     if known is None:
         spec = event.data["spec"]
         return ExperimentState(event.data["id"], event.name, RUNNING, spec, event.leaf, event.created_at)

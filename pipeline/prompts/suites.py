@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kernel.errors import InvalidInput, NotFound
+from kernel.errors import InvalidInput
 from pipeline.prompts.anatomy import Variable, confined, load_yaml
 from pipeline.prompts.cases import GROUNDED_ONLY, Case, read_case, read_expectations, swapped
 from pipeline.prompts.rendering import Compiled
@@ -26,7 +26,7 @@ OWN = frozenset({"about", "text", "question", "context"})
 def suite_cases(names: Sequence[str], compiled: Compiled, own: Sequence[Case]) -> tuple[Case, ...]:
     """The cases of these suites for a prompt whose own cases are `own`; those that do not fit it say why in `skip`.
 
-    Raises NotFound for a suite that there is not.
+    Raises InvalidInput for a suite that there is not.
     """
     asked = [(name, raw) for name in dict.fromkeys(names) for raw in _read(name) if _asks(raw, compiled)]
     return tuple(_fitted(name, raw, compiled, own) for name, raw in asked)
@@ -129,7 +129,7 @@ def _text(schema: Mapping[str, Any]) -> str:
 @cache
 def _read(name: str) -> tuple[Mapping[str, Any], ...]:
     if name not in SUITES:
-        raise NotFound(f"there is no suite {name}; there are: {', '.join(SUITES)}")
+        raise InvalidInput(f"there is no suite {name}; there are: {', '.join(SUITES)}")
     path = Path(__file__).parent / "suites" / f"{name}.yaml"
     cases = load_yaml(path.read_text(encoding="utf-8"), f"suite {name}", 0)
     for raw in cases:

@@ -39,7 +39,8 @@ KEPT_REPLY = 500
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to run. `models` are `extractive` or names on the configured server; none: the configured generator.
+    """What to run. `models` are `extractive` or names on the configured server (the configured one may be called
+    `openai/NAME`, as runs show it); none: the configured generator.
 
     `baseline` is a reference, a label or a number; None: production; `none`: no comparison. `cases` narrows the run by
     name, and then it is not recorded, since it is not whole. `until` is a moment of the monotonic clock.
@@ -94,7 +95,7 @@ class PromptTester:
         suites = tuple(dict.fromkeys((*asked.suites, *self._parts.gates().suites)))
         cases = self._cases(compiled, suites, asked)
         baseline = self._baseline(version, asked.baseline)
-        models = tuple(dict.fromkeys(asked.models)) or (None,)
+        models = tuple(dict.fromkeys(self._named(one) for one in asked.models)) or (None,)
         weight = sum(1 + bool(one.swap) for one in cases) * len(models) * (2 if baseline else 1)
         if asked.most is not None and weight > asked.most:
             raise InvalidInput(
@@ -107,6 +108,14 @@ class PromptTester:
         digest = sha256(canonical_json([[one.suite, dict(one.raw)] for one in cases]))
         report = Report(version, baseline.version if baseline else None, suites, digest, tuple(runs))
         return self._recorded(report, actor) if whole else report
+
+    def _named(self, model: str) -> str:
+        """A model's name alone. The configured one may be called as runs show it, `provider/name`, too."""
+        with self._parts.generator(None) as configured:
+            info = configured.info
+        if model != f"{info.provider}/{info.name}":
+            return model
+        return OWN_WORDS if info.provider == OWN_WORDS else info.name
 
     def _version(self, reference: str) -> PromptVersion:
         name, label = split_reference(reference)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kernel.errors import NotFound
 from kernel.records import Principal, Role
 from kernel.storage.favourites import Favourites
 from kernel.storage.prompt_quality import PromptQuality
 from kernel.storage.prompt_runs import PromptRuns
-from pipeline.prompts.library import PromptLibrary
+from pipeline.prompts.library import PromptLibrary, no_prompt
 from pipeline.prompts.releases import ReleaseDesk
 from pipeline.prompts.state import LIVE
 
@@ -92,9 +91,9 @@ class PromptUses:
         """Raises NotFound where there is no such prompt, or none that an application gets."""
         versions = self._library.heads().get(name)
         if versions is None:
-            raise NotFound(f"no prompt {name}")
+            raise no_prompt(name)
         if principal.role == Role.APP and self._library.state_of(self._library.find(name)) != LIVE:
-            raise NotFound(f"no prompt {name}")
+            raise no_prompt(name)
 
 
 def library_dependents(library: PromptLibrary) -> Dependents:

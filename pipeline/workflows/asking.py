@@ -6,7 +6,6 @@ waits in memory: the task is a row, and a decision, a sweep or the next turn of 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from kernel.errors import InvalidInput
 from kernel.ids import canonical_json
 from kernel.storage.rows import now
+from kernel.storage.runs import Run
 from kernel.storage.task_journal import (
     DECISIONS,
     ENDS,
@@ -40,7 +40,8 @@ UNATTENDED = "workflow:"
 """How the principals of runs begin that nobody started by hand: nobody can be asked there but those of a role."""
 
 
-_log = logging.getLogger(__name__)
+def _later(_run: Run, _seconds: float) -> None:
+    """The sweep of runs submits it."""
 
 
 class Notifier(Protocol):
@@ -83,8 +84,12 @@ class Request:
 class Asks:
     """Opens tasks for steps, and tells steps what became of them."""
 
-    def __init__(self, tasks: Tasks, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, tasks: Tasks, submit: Callable[[Run, float], None] = _later, notifier: Notifier | None = None
+    ) -> None:
+        """`submit` has the engine go on with a run; without it, the sweep of runs does so a little later."""
         self._tasks = tasks
+        self._submit = submit
         self._notifier = notifier or InboxOnly()
 
     def ask(self, call: Call, request: Request, part: str = "") -> str:
@@ -146,9 +151,12 @@ class Asks:
     def tend(self, ref: str, moment: str | None = None) -> list[str]:
         """Do all that is due of one task; what was done."""
         done: list[str] = []
-        while self._tasks.due(moment, ref) and (event := self._tasks.tend(ref, moment)) is not None:
+        while self._tasks.due(moment, ref) and (tended := self._tasks.tend(ref, moment)) is not None:
+            event, woken = tended
             done.append(event.kind)
             self._told(self._tasks.get(ref), event)
+            if woken is not None:
+                self._submit(woken, 0.0)
         return done
 
     def _told(self, found: Task, event: TaskEvent) -> None:
@@ -164,36 +172,21 @@ class Asks:
 class Watch:
     """What is to be done with tasks as time passes. Any number of workers may call it: each thing happens once."""
 
-    def __init__(self, tasks: Tasks, asks: Asks, wake: Callable[[str], None]) -> None:
+    def __init__(self, tasks: Tasks, asks: Asks) -> None:
         self._tasks = tasks
         self._asks = asks
-        self._wake = wake
 
     def sweep(self, moment: str | None = None) -> dict[str, int]:
-        """Remind, escalate and expire what is due by a moment (default: now), and wake the runs of tasks that are
-        decided and whose run was not told, since the process went down in between; how many of each.
+        """Remind, escalate and expire what is due by a moment (default: now), and close the tasks of runs that are
+        finished; how many of each.
         """
         counts: dict[str, int] = {}
         for task_id in self._tasks.due(moment):
             for kind in self._asks.tend(task_id, moment):
                 counts[kind] = counts.get(kind, 0) + 1
-        for task_id, run_id in self._tasks.unwoken():
-            if told(self._tasks, self._wake, task_id, run_id):
-                counts["woken"] = counts.get("woken", 0) + 1
+        for run_id in self._tasks.orphaned():
+            counts["cancelled"] = counts.get("cancelled", 0) + len(self._tasks.cancel_run(run_id))
         return counts
-
-
-def told(tasks: Tasks, wake: Callable[[str], None], task_id: str, run_id: str) -> bool:
-    """Tell a run that its task was decided; whether that went well. Where it did not, the decision stands all the same,
-    and a later sweep tells it.
-    """
-    try:
-        wake(run_id)
-    except Exception:  # noqa: BLE001 - the decision is recorded: nothing here may keep it from who decided
-        _log.warning("run %s was not told of the decision on %s yet", run_id, task_id, exc_info=True)
-        return False
-    tasks.woken(task_id)
-    return True
 
 
 def check_json(name: str, value: Mapping[str, Any]) -> None:

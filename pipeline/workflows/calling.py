@@ -15,6 +15,7 @@ from kernel.errors import InvalidInput, VouchError
 from kernel.storage.runs import Superseded
 from kernel.storage.task_journal import effect_sha256
 from pipeline.prompts.anatomy import faults_text
+from pipeline.workflows.breakers import NotNow
 from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.steps.base import Call, Done, Kind, StepFailed, Waits
 
@@ -24,12 +25,13 @@ REVIEW = "review"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A try that failed: `slug` names the sort, `message` says it to people."""
+    """A try that failed: `slug` names the sort, `message` says it to people; `after` seconds another may help."""
 
     slug: str
     message: str
     retryable: bool = False
     output: Any = None
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ def attempt(
     except Superseded:
         raise
     except StepFailed as error:
-        outcome = Failure(error.slug, str(error), error.retryable, error.output)
+        outcome = Failure(error.slug, str(error), error.retryable, error.output, error.after)
+    except NotNow as error:
+        outcome = Failure(error.slug, str(error), retryable=True, after=error.after)
     except VouchError as error:
         outcome = Failure(error.slug, str(error), error.retryable)
     except Exception as error:  # noqa: BLE001 - the edge of a worker: a fault of a kind must not wedge the run

@@ -19,13 +19,13 @@ from pipeline.workflows.contract_triggers import input_faults, trigger_faults
 from pipeline.workflows.contract_values import type_faults, with_faults
 from pipeline.workflows.lines import Fault, InvalidWorkflow, Lines, Place
 from pipeline.workflows.schema_paths import UNKNOWN, NoSuchMember, Schema, schema_at
-from pipeline.workflows.seeing import TOLD
+from pipeline.workflows.seeing import PLACE, TOLD
 from pipeline.workflows.spec import Check, Step, Workflow
 from pipeline.workflows.steps.base import Kind
 
 Found = Iterator[tuple[Place, str]]
 """Faults: the way to the member, and what is wrong with it."""
-RESERVED = ("input", "steps", "run", "output", "event", "loop", "self", "super", "true", "false", "none")
+RESERVED = (PLACE, "input", "steps", "run", "output", "event", "loop", "self", "super", "true", "false", "none")
 RUN: Schema = {"type": "object", "properties": dict.fromkeys((*TOLD, "snapshot", "model"), UNKNOWN)}
 OF_A_KIND = ("result", "output", "values")
 """Names that expressions of a kind's `with` may have besides what the step sees; the kind says which it gives."""
@@ -85,7 +85,7 @@ def _step_faults(step: Step, kinds: Mapping[str, Kind], scope: Scope, output: Sc
         yield from expression_faults(step.when, scope, ("when",))
     if step.each is not None:
         yield from _each_faults(step, scope)
-        scope = scope.with_roots({step.each.as_: _item(step, scope)})
+        scope = scope.with_roots({step.each.as_: _item(step, scope), PLACE: {"type": "integer"}})
     yield from _given_faults(kinds.get(step.kind), step.with_, scope, ("with",))
     after = scope.with_roots({"output": output})
     yield from _check_faults(step, after)

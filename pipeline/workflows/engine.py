@@ -35,23 +35,23 @@ from kernel.storage.rows import now
 from pipeline.workflows.bell import Bell
 from pipeline.workflows.engine_log import quiet
 from pipeline.workflows.tickets import Advance, Fire, LetGo, Ticket, Timetable
-from pipeline.workflows.turns import Turns
+from pipeline.workflows.turns import Take, Turns
 
 VERSION = "1"
 """What a turn means. A worker takes turns of its own version only, so new code that means the same keeps this."""
 NAME = "vouch"
 ADVANCE, FIRE = "advance", "fire"
-TIMETABLE = "timetable"
-"""The queue of what cron fires."""
+TIMETABLE = "vouch_timetable"
+"""The queue of what cron fires; no workflow can name it."""
 WAITING = ["ENQUEUED", "DELAYED"]
-UNDER_WAY = "PENDING"
+UNDER_WAY, DONE = "PENDING", "SUCCESS"
 LOST = ("ERROR", "CANCELLED")
 """How a turn ends that did not come to its end: submitted again, it is made again."""
 FIRE_TRIES, FIRE_SECONDS = 10, 30.0
 KEPT = timedelta(days=1)
 """How long a turn that ended is remembered, so that submitting it again does nothing."""
 MOST_AT_ONCE = 500
-WATCH_SECONDS, CLOCK_SECONDS = 0.25, 0.5
+WATCH_SECONDS, CLOCK_SECONDS = 0.25, 1.0
 
 _log = logging.getLogger("vouch.engine")
 
@@ -74,9 +74,8 @@ class Engine:
         self._closing = threading.Event()
         self._helpers: list[threading.Thread] = []
         self._advance: Advance | None = None
-        self._takes: list[Callable[[int], int]] = []
         self._limits: dict[str, int] = {}
-        self._places: dict[str, int] = {}
+        self._lines: dict[str, Take] = {}
 
     @property
     def closing(self) -> bool:
@@ -85,11 +84,13 @@ class Engine:
 
     # --- what every process may do
 
-    def submit(self, ticket: Ticket) -> None:
+    def submit(self, ticket: Ticket, *, again: bool = False) -> None:
         """Have a turn made, durably. Does nothing where that turn waits, is under way or came to its end; one that
-        failed or was cancelled is made again.
+        failed or was cancelled is made again. `again`: also one that came to its end, for a sweep that finds a run
+        which should go on and does not, whatever the reason.
         """
-        self._enqueue(ADVANCE, ticket.id, ticket.queue, ticket.priority, ticket.delay_seconds)
+        ended = (*LOST, DONE) if again else LOST
+        self._enqueue(ADVANCE, ticket.id, ticket.queue, ticket.priority, ticket.delay_seconds, ended)
 
     def cancel(self, run_id: str) -> None:
         """Drop the turns of a run that wait. One under way is for the journal to fence off."""
@@ -158,29 +159,25 @@ class Engine:
         self._advance = advance
         self.open_queues(queues)
         with self._talk() as client:
-            timetable = client.register_queue(TIMETABLE, global_concurrency=self._threads)
-            self._takes.append(partial(self._take, timetable, partial(self._firing, fire)))
-        self._help("vouch-turns", lambda: self._turns.serve(self._takes, self._contended))
+            timetable = client.register_queue(TIMETABLE)
+        fires = partial(self._take, timetable, partial(self._firing, fire))
+        self._help("vouch-turns", lambda: self._turns.serve(lambda: [*self._lines.values()], self._contended))
         self._help("vouch-bell", self._listen)
-        self._help("vouch-clock", self._clock)
+        self._help("vouch-clock", lambda: self._clock(fires))
 
     def open_queues(self, queues: Mapping[str, int]) -> None:
-        """Take turns from these queues, too, from now on; a limit that changed counts from the next turn on."""
-        advance = self._advance
-        if advance is None:
+        """Take turns from these queues, too, from now on, and with these limits. Does nothing where this process is no
+        worker.
+        """
+        if self._advance is None:
             return
         for name, most in queues.items():
-            if self._limits.get(name) == most:
-                continue
-            with self._talk() as client:
-                queue = client.register_queue(name, global_concurrency=most)
-            take = partial(self._take, queue, partial(self._turn, advance))
-            if name in self._limits:
-                self._takes[self._places[name]] = take
-            else:
-                self._places[name] = len(self._takes)
-                self._takes.append(take)
-            self._limits[name] = most
+            if self._limits.get(name) != most:
+                with self._talk() as client:
+                    queue = client.register_queue(name, global_concurrency=most)
+                self._lines[name] = partial(self._take, queue, partial(self._turn, self._advance))
+                self._limits[name] = most
+                self._bell.ring()
 
     def close(self, seconds: float = 5.0) -> None:
         """Take no more turns; wait, at most `seconds`, for those under way, and leave what remains to other workers."""
@@ -218,7 +215,15 @@ class Engine:
         made._sys_db.run_migrations()
         return made
 
-    def _enqueue(self, kind: str, name: str, queue: str, priority: int = 5, delay: float = 0.0) -> None:
+    def _enqueue(
+        self,
+        kind: str,
+        name: str,
+        queue: str,
+        priority: int = 5,
+        delay: float = 0.0,
+        replaced: Collection[str] = LOST,
+    ) -> None:
         options: EnqueueOptions = {
             "workflow_name": kind,
             "queue_name": queue,
@@ -233,7 +238,7 @@ class Engine:
             try:
                 client.enqueue(options)
             except DBOSWorkflowIDInUseError as found:
-                if found.workflow_status not in LOST:
+                if found.workflow_status not in replaced:
                     return
                 client.delete_workflow(name)
                 client.enqueue({**options, "workflow_id_reuse_policy": "return-existing"})
@@ -267,13 +272,14 @@ class Engine:
                 _log.warning("the engine's database cannot be watched (%s); trying again", type(error).__name__)
                 self._closing.wait(1.0)
 
-    def _clock(self) -> None:
+    def _clock(self, fires: Take) -> None:
         """Let delays end, and fire what is due."""
         while not self._closing.wait(CLOCK_SECONDS):
             try:
                 with self._talk() as client:
                     client._sys_db.transition_delayed_workflows()
                 self.fire_due()
+                self._turns.take(fires)
             except Exception as error:  # noqa: BLE001  the edge of a worker
                 _log.warning("the timetables cannot be kept (%s); trying again", type(error).__name__)
 
@@ -318,7 +324,7 @@ class Engine:
                 _log.exception("the turn %s failed", name)
                 self._end(name, lambda system: system.update_workflow_outcome(name, "ERROR", owner_xid=token))
             else:
-                self._end(name, lambda system: system.update_workflow_outcome(name, "SUCCESS", owner_xid=token))
+                self._end(name, lambda system: system.update_workflow_outcome(name, DONE, owner_xid=token))
 
     def _end(self, name: str, write: Callable[[Any], object]) -> None:
         """Write how a turn ended, which does nothing where it is not this worker's any more. A database that is away is

@@ -56,7 +56,7 @@ def failed(this: Try, came: Came, failure: Failure) -> list[NewEvent]:
     data = failure_facts(came, failure)
     words = failure_words(came, failure)
     if failure.retryable and this.number < this.step.retry.attempts:
-        again = after(wait_of(this.step.retry, this.number))
+        again = after(max(failure.after, wait_of(this.step.retry, this.number)))
         return [this.event("failed", data | {"again_at": again}, words)]
     kept = this.on_failure
     if isinstance(kept, GoTo):

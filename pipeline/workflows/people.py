@@ -13,6 +13,7 @@ from kernel.errors import Conflict, Forbidden, InvalidInput, PreconditionRequire
 from kernel.records import Principal, Role
 from kernel.storage.keys import Keys
 from kernel.storage.rows import now
+from kernel.storage.runs import Run
 from kernel.storage.task_figures import TaskFigures, by_step
 from kernel.storage.task_journal import (
     ANSWERED,
@@ -35,7 +36,7 @@ from kernel.storage.task_journal import (
 )
 from kernel.storage.tasks import Tasks, escalation
 from pipeline.oversight.reviews import plain_text
-from pipeline.workflows.asking import Asks, Notifier, effects_json, told, values_of
+from pipeline.workflows.asking import Asks, Notifier, effects_json, values_of
 from pipeline.workflows.people_rules import TaskRules, oversees
 from pipeline.workflows.people_views import Evidence, label_of, task_detail, task_json
 from pipeline.workflows.steps.base import Json
@@ -56,17 +57,19 @@ class PeopleDesk:
         asks: Asks,
         *,
         preview: Preview,
-        wake: Callable[[str], None],
+        submit: Callable[[Run, float], None],
         authors: Callable[[str], Collection[str]],
         evidence: Evidence,
         figures: TaskFigures,
         notifier: Notifier | None = None,
     ) -> None:
-        """`authors` gives who wrote a spec, by its hash; `evidence` an answer's body as a principal may see it."""
+        """`submit` has the engine go on with a run; `authors` gives who wrote the workflow of a run; `evidence` an
+        answer's body as a principal may see it.
+        """
         self._tasks = tasks
         self._asks = asks
         self._preview = preview
-        self._wake = wake
+        self._submit = submit
         self._rules = TaskRules(keys, authors)
         self._evidence = evidence
         self._figures = figures
@@ -216,9 +219,10 @@ class PeopleDesk:
         return self._figures.breaches(since, limit, before)
 
     def _decide(self, found: Task, kind: str, actor: Principal, payload: Json, facts: Json) -> Json:
-        made = self._tasks.step(found.id, kind, actor.id, payload, facts=facts, check=self._rules.rule(actor))
-        told(self._tasks, self._wake, found.id, found.run_id)
-        return task_json(self._tasks.get(made.id))
+        made, woken = self._tasks.step(found.id, kind, actor.id, payload, facts=facts, check=self._rules.rule(actor))
+        if woken is not None:
+            self._submit(woken, 0.0)
+        return task_json(made)
 
     def _check_seen(self, found: Task, filled: Mapping[str, Any], seen: str | None) -> None:
         """That what was seen is what is asked, as it stands or as filled in, and would still happen as it was shown."""
@@ -247,7 +251,7 @@ class PeopleDesk:
 
     def _step(self, task_id: str, kind: str, actor: Principal, payload: Json, label: str = "") -> Json:
         self._rules.see(self._tasks.whole(task_id)[1], actor)
-        return task_json(self._tasks.step(task_id, kind, actor.id, payload, label=label))
+        return task_json(self._tasks.step(task_id, kind, actor.id, payload, label=label)[0])
 
     def _tell(self, to: str, found: Task) -> None:
         if self._notifier is not None:

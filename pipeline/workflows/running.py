@@ -28,6 +28,7 @@ from pipeline.workflows.readiness import WAIT, barred, next_moment, settled
 from pipeline.workflows.seeing import Sight
 from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.steps.base import Call, Done, Kind, Pins, Waits
+from pipeline.workflows.tickets import LetGo
 from pipeline.workflows.undoing import to_undo, undo
 
 INLINE_SECONDS = 1.0
@@ -51,7 +52,7 @@ class AsksPeople(Protocol):
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What runs are made with. `submit` has the engine do a run's next turn, after some seconds; `ended` is told of
-    every run that ended, and never raises.
+    every run that ended, and never raises; `closing` says that this process ends, and that others should go on.
     """
 
     runs: Runs
@@ -61,6 +62,7 @@ class Parts:
     submit: Callable[[Run, float], None]
     checker: Callable[[], OutputChecker | None] = lambda: None
     ended: Callable[[Run], None] = lambda _: None
+    closing: Callable[[], bool] = lambda: False
 
 
 class Runner:
@@ -70,7 +72,9 @@ class Runner:
         self._parts = parts
 
     def advance(self, run_id: str, turn: int) -> None:
-        """Do a turn: all that can be done of a run now. Does nothing where the turn is past, or the run is finished."""
+        """Do a turn: all that can be done of a run now. Does nothing where the turn is past, or the run is finished.
+        Raises LetGo where this process ends first: the turn is to be made again.
+        """
         taken = self._parts.runs.take(run_id, turn)
         if taken is None:
             return
@@ -122,8 +126,12 @@ class _Turn:
     # --- The loop -------------------------------------------------------------------------------------------------
 
     def go(self) -> None:
-        """Go on until nothing is left, or nothing can be done before somebody else has done something."""
+        """Go on until nothing is left, or nothing can be done before somebody else has done something. Raises LetGo
+        where this process ends first.
+        """
         while True:
+            if self._parts.closing():
+                raise LetGo
             if self._state.cancelled is not None or self._state.stopped is not None:
                 self._unwind()
                 return

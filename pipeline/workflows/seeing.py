@@ -13,7 +13,9 @@ from pipeline.workflows.journal import DONE, RunState
 from pipeline.workflows.spec import Step, Workflow
 
 TOLD = ("id", "workflow", "version", "mode", "trigger", "created_at")
-"""What a run tells of itself."""
+"""What a run tells of itself, besides its snapshot and its model."""
+PLACE = "place"
+"""What the number of an item is called, from 0: it is the same in the output of every loop over the same list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Sight:
             error = dict(known.error) if known.error is not None else None
             steps[name] = {"output": known.output, "status": known.status, "error": error}
         about = {name: getattr(self.run, name) for name in TOLD} | {"snapshot": self.snapshot}
+        about["model"] = (self.run.said.get("pins") or {}).get("model", "")
         return {"input": self.run.said.get("input", {}), "run": about, "steps": steps}
 
     def step(self, state: RunState, step: Step, place: int | None) -> dict[str, Any]:
@@ -39,6 +42,7 @@ class Sight:
         seen = self.of(state, step.needs)
         if step.each is not None and place is not None:
             seen[step.each.as_] = self.items(state, step)[place]
+            seen[PLACE] = place
         return seen
 
     def items(self, state: RunState, step: Step) -> list[Any]:

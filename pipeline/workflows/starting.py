@@ -186,7 +186,10 @@ class RunDesk:
             raise Conflict(f"run {run_id} is {'erased' if run.erased else 'not finished'}: it cannot be forked")
         kept = _kept(spec, self._runs.events(run_id), step)
         groups = principal_of(run).groups
-        said = {**run.said, "principal": {"role": principal_of(run).role.value, "groups": groups and sorted(groups)}}
+        said = {
+            **run.said,
+            "principal": {"role": principal_of(run).role.value, "groups": None if groups is None else sorted(groups)},
+        }
         said.pop("by", None)
         wanted = NewRun(
             run.workflow,

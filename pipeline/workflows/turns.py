@@ -47,20 +47,25 @@ class Turns:
         with self._change:
             return self._change.wait_for(lambda: self._taken <= 0, seconds)
 
-    def serve(self, queues: Sequence[Take], contended: Callable[[Exception], bool]) -> None:
-        """Take turns whenever the bell rings, until it ends. Another queue comes first each time, so none starves."""
+    def serve(self, queues: Callable[[], Sequence[Take]], contended: Callable[[Exception], bool]) -> None:
+        """Take turns whenever the bell rings, until it ends. Another queue comes first each time, so none starves;
+        `queues` may be others each time.
+        """
         first = 0
         while self._bell.wait():
             first += 1
-            for position in range(len(queues)):
+            takes = queues()
+            for position in range(len(takes)):
                 try:
-                    self._take(queues[(first + position) % len(queues)])
+                    self.take(takes[(first + position) % len(takes)])
                 except Exception as error:  # noqa: BLE001  the edge of a worker
                     if not contended(error):
                         _log.warning("turns cannot be taken (%s); trying again", type(error).__name__)
 
-    def _take(self, take: Take) -> None:
-        """Count the turns before they start: what a short turn gives back when it ends must have been counted."""
+    def take(self, take: Take) -> None:
+        """Take turns of a queue where there is room. They are counted before they start: what a short turn gives back
+        when it ends must have been counted.
+        """
         with self._change:
             room = self._threads - self._taken
             if room <= 0:

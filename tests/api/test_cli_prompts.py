@@ -117,6 +117,11 @@ def test_a_change_from_its_draft_to_callers_and_back(cli: Cli, tmp_path: Path) -
     assert cli.json("prompts", "label", "facts@1", "staging")["labels"] == {"production": 2, "staging": 1}
     assert cli.json("prompts", "unlabel", "facts", "staging")["labels"] == {"production": 2}
     cli.error("prompts", "unlabel", "facts", "production", kind="conflict")
+    rejected = cli("prompts", "reject", "facts@2", "--reason", "a fault was found", "--key", reviewer).stdout
+    assert rejected.splitlines() == [
+        "facts@2 is live",
+        "callers get it until its label moves: vouch prompts rollback facts",
+    ]
     assert "nothing to go back to" in cli.error("prompts", "rollback", "facts", kind="conflict")
     assert cli("prompts", "show", "facts@production", "--text").stdout == draft.read_text()
     shown = cli.json("prompts", "show", "facts@1")
@@ -166,6 +171,12 @@ def test_what_is_wrong_with_a_file(cli: Cli, tmp_path: Path) -> None:
         path.write_text(new_draft("wrong").replace(old, new))
         for command in ("check", "save"):
             assert word in cli.error("prompts", command, path, kind="invalid-input", code=2)
+    told = cli.error("prompts", "new", "bad_Name", kind="invalid-input", code=2)
+    assert (
+        told
+        == "name: 'bad_Name' does not do: a name is at most 47 small letters, digits and dashes, the first a letter"
+    )
+    assert cli.error("prompts", "show", "nowhere", kind="not-found") == "no prompt nowhere; see: vouch prompts list"
     cli.error("prompts", "check", tmp_path / "nowhere.md", kind="invalid-input", code=2)
     assert {"wrong", "export"}.isdisjoint(one["name"] for one in cli.json("prompts", "list")["items"])
 

@@ -190,7 +190,7 @@ def test_running_on_the_command_line(made: FastWorkspace, model: FakeModelServer
     assert [one["inputs"]["text"] for one in listed] == ["from a file", "many words = long"]
     assert "many words" in cli("prompts", "run-show", run["id"])
     assert "is not NAME=VALUE" in cli("prompts", "run", "shorten", "--input", "text", code=2)
-    told = cli("prompts", "run", "shorten", "--input", "text=a", code=2, VOUCH_GENERATOR="extractive")
+    told = cli("prompts", "run", "shorten", "--input", "text=a", code=3, VOUCH_GENERATOR="extractive")
     assert "needs a model: set generator = openai" in told
     model.close()
     assert "failed" in cli("prompts", "run", "shorten", "--input", "text=a", code=3)

@@ -20,9 +20,12 @@ from api.cli import app
 from api.cli import call as cli_call
 from api.prompt_test_schemas import PromptTestReport
 from api.routes import prompt_tests
+from kernel.errors import Unavailable
 from kernel.records import LOCAL_OWNER, Role
 from kernel.settings import Settings
 from pipeline.prompts.anatomy import SECTIONS
+from pipeline.prompts.results import Report
+from pipeline.prompts.testing import PromptTester
 
 RULES = "\n".join(f"# {name}\nAbout {name}." for name in SECTIONS).replace("About context.", "{{passages}}")
 LEAVE = [
@@ -93,8 +96,11 @@ def test_exit_codes_table_and_files(cli: Cli, tmp_path: Path) -> None:
     printed = cli("leave@1", "--junit", "-")
     assert Xml.fromstring(printed.stdout).get("failures") == "0"  # noqa: S314
     assert cli("leave", "--model", "some-model").exit_code == 2
-    for words_of_wrong_usage in ([], ["leave", "--all"], ["--all", "--case", "weeks"], ["leave", "--suite", "nope"]):
-        assert cli(*words_of_wrong_usage).exit_code in (1, 2)
+    for words_of_wrong_usage in ([], ["leave", "--all"], ["--all", "--case", "weeks"]):
+        assert cli(*words_of_wrong_usage).exit_code == 2
+    wrong = cli.json("leave", "--suite", "nope", code=2)
+    assert wrong["error"]["detail"] == "there is no suite nope; there are: bias, injection"
+    assert cli.json("leave@1", "--model", MODEL)["models"][0]["model"] == MODEL
     assert cli("nope").exit_code == 1
     away = {"VOUCH_GENERATOR": "openai", "VOUCH_OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "VOUCH_OPENAI_MODEL": "m"}
     gone = cli.json("leave@1", code=3, VOUCH_OPENAI_RETRIES="0", **away)
@@ -102,6 +108,22 @@ def test_exit_codes_table_and_files(cli: Cli, tmp_path: Path) -> None:
     with cli.open() as workspace:
         assert set(workspace.prompts.state().of("leave").standing(1).tests) == {MODEL}
         assert list(workspace.verifier.faults()) == []
+
+
+def test_each_prompt_is_shown_when_it_was_tested(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that takes an hour, what is done can be read; and what the server's end cuts off stays recorded."""
+    run = PromptTester.run
+
+    def until_a_prompt(self: PromptTester, reference: str, *more: Any) -> Report:
+        if reference.startswith("compare-documents"):
+            raise Unavailable("the model server went away")
+        return run(self, reference, *more)
+
+    monkeypatch.setattr(PromptTester, "run", until_a_prompt)
+    cut = cli("--all")
+    assert cut.exit_code == 3
+    assert "case-handoff@1 with" in cut.stdout
+    assert "clarifying-question@1 with" in cut.stdout
 
 
 def test_suites_are_run_as_well(cli: Cli) -> None:

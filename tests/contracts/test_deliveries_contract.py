@@ -14,6 +14,7 @@ from kernel.storage.deliveries import (
     BEGUN,
     DONE,
     Deliveries,
+    Delivery,
     delivery_entries,
     forget_deliveries,
 )
@@ -30,7 +31,7 @@ def deliveries(database: Database) -> Deliveries:
     return Deliveries(database)
 
 
-def begin(deliveries: Deliveries, key: str = KEY, content: str = "text", token: str = "") -> object:
+def begin(deliveries: Deliveries, key: str = KEY, content: str = "text", token: str = "") -> Delivery:
     return deliveries.begin(key, "mail", once=False, sha256=sha256(content), where=WHERE, token=token)
 
 
@@ -81,11 +82,12 @@ def test_many_that_begin_at_once_are_one(connect: Callable[[], Database], delive
 
 
 def test_what_a_run_delivered_can_be_erased(deliveries: Deliveries, database: Database) -> None:
+    first = begin(deliveries)
     for key in (KEY, "run_b:send:0"):
         begin(deliveries, key)
         deliveries.finish(key, {"refused": ["kim@example.org"]})
     with database.write() as connection:
-        entries = delivery_entries(connection, ["run_a"])
+        entries = delivery_entries(connection, [first.begun])
         assert len(entries) == 2
         assert forget_deliveries(connection, entries) == 1
         remove_payloads(connection, sorted(entries))

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -74,7 +75,25 @@ def test_a_turn_is_made_once_however_often_it_is_submitted(site: Site) -> None:
         engine.submit(Ticket("a", 2))
         until(lambda: len(made) == 3)
         time.sleep(0.2)
-    assert sorted(made) == ["a:1", "a:2", "before:1"]
+        assert sorted(made) == ["a:1", "a:2", "before:1"]
+        engine.submit(Ticket("a", 1), again=True)
+        until(lambda: len(made) == 4)
+    assert made[-1] == "a:1"
+
+
+def test_a_queue_may_be_opened_while_a_worker_works(site: Site) -> None:
+    made: list[str] = []
+    with site.client() as client:
+        client.open_queues({"late": 1})
+        client.submit(Ticket("a", 1, queue="late"))
+    with launched(site, lambda run, turn: made.append(run)) as engine:
+        time.sleep(0.3)
+        assert made == []
+        for _ in range(2):
+            engine.open_queues({"late": 1, "default": 5})
+        until(lambda: made == ["a"])
+        engine.submit(Ticket("b", 1))
+        until(lambda: made == ["a", "b"])
 
 
 def test_a_turn_that_failed_is_made_again_when_it_is_submitted_again(
@@ -174,6 +193,7 @@ def test_cron_fires_once_over_two_workers(site: Site) -> None:
 
 
 def test_what_was_due_while_nobody_was_up_is_made_up_for_once(site: Site) -> None:
+    """Even where a worker did not hear that another one fired it."""
     fired: list[tuple[str, datetime]] = []
     due = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
     wanted = [Timetable(name, f"{due.minute} * * * *", "UTC") for name in ("old", "new")]
@@ -181,16 +201,19 @@ def test_what_was_due_while_nobody_was_up_is_made_up_for_once(site: Site) -> Non
         client.timetables(wanted[:1])
         database = site.database()
         database.keep_timetables([], "")
-        long_ago = (due - timedelta(hours=3)).isoformat(timespec="microseconds")
-        database.keep_timetables([("old", wanted[0].cron, "UTC")], long_ago)
-        database.close()
+        again = partial(database.keep_timetables, [("old", wanted[0].cron, "UTC")])
+        again((due - timedelta(hours=3)).isoformat(timespec="microseconds"))
     for _ in range(2):
         with launched(site, lambda run, turn: None, lambda name, moment: fired.append((name, moment))) as engine:
             engine.timetables(wanted)
             until(lambda: fired)
             engine.fire_due()
-            time.sleep(0.3)
+            database.keep_timetables([], "")
+            again((due - timedelta(minutes=1)).isoformat(timespec="microseconds"))
+            engine.fire_due()
+            time.sleep(1.5)
     assert fired == [("old", due)]
+    database.close()
 
 
 def test_a_time_that_could_not_be_fired_is_fired_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

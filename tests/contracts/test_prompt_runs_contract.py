@@ -14,7 +14,7 @@ from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, rele
 from small_model import serving_small_model
 from sqlalchemy import select, update
 
-from kernel.errors import Conflict, InvalidInput, NotFound
+from kernel.errors import Conflict, InvalidInput, NoModel, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.erasure import ErasureRequest
 from kernel.storage.retention import RetentionRules
@@ -115,7 +115,7 @@ def test_what_cannot_be_run_says_so(made: FastWorkspace, database_url: str, tmp_
     assert made.prompt_runner.stored.items(ADMIN, limit=9) == []
     with workspace_at(tmp_path, database_url) as plain:
         release(plain, prompt_text("shorten", tests=TESTS))
-        with pytest.raises(InvalidInput, match="needs a model: set generator = openai"):
+        with pytest.raises(NoModel, match="needs a model: set generator = openai"):
             run(plain)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,19 @@ import pytest
 from copies import CopyOf
 from fast_parts import FastWorkspace, InlineParser
 from sqlalchemy import select
-from task_parts import AUTHOR, BOSS, ONE, STARTER, TWO, Office, call_of, fill_tasks, send
+from task_parts import AUTHOR, BOSS, ONE, STARTER, STEPS, TWO, Office, Site, call_of, fill_tasks, send
 
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionRequired, Unauthenticated
 from kernel.ids import canonical_json, sha256
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.erasure import ErasureRequest
+from kernel.storage.runs import NewEvent
 from kernel.storage.schema import ledger_leaf, task, task_event
 from kernel.storage.task_journal import STATES, effect_sha256
 from pipeline.workflows.asking import covered
+from pipeline.workflows.running import Runner
 from pipeline.workflows.steps.base import Done, StepFailed, Waits
+from pipeline.workflows.sweeping import Sweeper
 
 EDIT = {"reply": "Dear Ann, it is late."}
 
@@ -54,9 +58,9 @@ def later(moment: str, hours: float) -> str:
     return (datetime.fromisoformat(moment) + timedelta(hours=hours)).isoformat(timespec="microseconds")
 
 
-def failed(office: Office, ref: str) -> StepFailed:
+def failed(office: Office, ref: str, step: str = "look") -> StepFailed:
     with pytest.raises(StepFailed) as caught:
-        office.resume(ref)
+        office.resume(ref, call_of(step=step))
     return caught.value
 
 
@@ -88,7 +92,6 @@ def test_an_approval_is_bound_to_what_was_seen(made: FastWorkspace, office: Offi
     office.preview = send
     assert isinstance(office.resume(ref), Waits)
     assert office.desk.approve(ref, ONE, shown["payload_sha256"][:12], comment="good")["state"] == "approved"
-    assert office.told.runs == ["run_1"]
     done = office.resume(ref)
     assert isinstance(done, Done)
     assert {name: done.output[name] for name in ("decision", "comment", "by", "task")} == {
@@ -206,9 +209,8 @@ def test_a_time_out_rejects_and_is_a_breach(made: FastWorkspace, office: Office)
     ref = office.put(deadline="1h")
     found = office.tasks.get(ref)
     assert office.watch.sweep(later(found.deadline, -0.1)) == {}
-    assert office.watch.sweep(found.deadline) == {"expired": 1, "woken": 1}
+    assert office.watch.sweep(found.deadline) == {"expired": 1}
     assert office.watch.sweep(later(found.deadline, 1)) == {}
-    assert office.told.runs == ["run_1"]
     assert failed(office, ref).slug == "expired"
     with pytest.raises(Conflict, match="expired"):
         office.desk.approve(ref, ONE, found.payload_sha256)
@@ -327,24 +329,47 @@ def test_a_cancelled_run_closes_its_tasks(office: Office) -> None:
     assert office.tasks.cancel_run("run_1") == []
     with pytest.raises(Conflict, match="cancelled"):
         office.desk.approve(two, ONE, office.seen(two))
-    assert failed(office, two).slug == "cancelled"
+    assert failed(office, two, "more").slug == "cancelled"
 
 
 CHILD = """
 import os, sys
 from fast_parts import FastWorkspace
 from kernel.settings import Settings
-from task_parts import ONE, Office
+from task_parts import ONE, STEPS, Site
 settings = Settings.load(home=sys.argv[1], workspace=sys.argv[2], database_url=sys.argv[3] or None)
 with FastWorkspace(settings) as made:
-    office = Office(made)
-    office.desk._wake = lambda run: os.kill(os.getpid(), 9)
-    office.desk.approve(sys.argv[4], ONE, office.seen(sys.argv[4]))
+    site = Site(made)
+    site.know(STEPS)
+    site.office.desk._submit = lambda run, seconds: os.kill(os.getpid(), 9)
+    desk, ref = site.office.desk, sys.argv[4]
+    desk.approve(ref, ONE, site.office.seen(ref))
 """
 
 
-def test_a_run_is_woken_where_the_process_died_after_the_decision(made: FastWorkspace, office: Office) -> None:
-    ref, settings = office.put(), made.settings
+def test_a_run_waits_for_the_decision_and_does_exactly_what_was_approved(made: FastWorkspace) -> None:
+    site = Site(made)
+    run_id = site.start(STEPS)
+    assert site.drain(run_id).status == "waiting"
+    ref, desk = site.open_task(run_id), site.office.desk
+    assert site.bench.echo.calls[f"{run_id}:send:"] == 0
+    told = desk.preview(ref, {"reply": "Dear Ann, sorry"}, ONE)
+    desk.approve(ref, ONE, told["payload_sha256"], {"reply": "Dear Ann, sorry"})
+    assert site.office.told.runs == [run_id]
+    assert made.runs.get(run_id).status == "queued"
+    assert site.drain(run_id).status == "done"
+    assert site.bench.echo.calls[f"{run_id}:send:"] == 1
+    outputs = {event.step: (event.words or {}).get("output") for event in made.runs.events(run_id)}
+    assert outputs["send"] == f"Dear Ann, sorry ({ONE.id})"
+    assert ("decided", "look", None) in site.bench.journal(run_id)
+    assert faults(made) == []
+
+
+def test_a_decision_survives_the_death_of_the_process_before_the_run_was_told(made: FastWorkspace) -> None:
+    site, settings = Site(made), made.settings
+    run_id = site.start(STEPS)
+    site.drain(run_id)
+    ref = site.open_task(run_id)
     url = made.database.url.render_as_string(hide_password=False) if not made.database.is_sqlite else ""
     command = [sys.executable, "-c", CHILD, str(settings.home), settings.workspace, url, ref]
     tests = Path(__file__).parents[1]
@@ -352,22 +377,93 @@ def test_a_run_is_woken_where_the_process_died_after_the_decision(made: FastWork
         command, env=os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}"}, capture_output=True, check=False
     )
     assert ended.returncode == -9, ended.stderr.decode()[-2000:]
-    assert office.tasks.get(ref).state == "approved"
-    assert office.told.runs == []
-    assert office.watch.sweep() == {"woken": 1}
-    assert (office.told.runs, office.watch.sweep()) == (["run_1"], {})
-    assert isinstance(office.resume(ref), Done)
+    assert site.office.tasks.get(ref).state == "approved"
+    submitted: list[str] = []
+    Sweeper(made.runs, lambda _ids: set(), lambda run, _seconds: submitted.append(run.id)).lost()
+    assert submitted == [run_id]
+    assert site.drain(run_id).status == "done"
+    assert site.bench.echo.calls[f"{run_id}:send:"] == 1
 
 
-def test_a_run_that_cannot_be_woken_keeps_its_decision(office: Office) -> None:
-    def refuse(_run: str) -> None:
-        raise OSError("the engine is away")
+def test_a_decision_while_the_turn_is_under_way_is_not_missed(made: FastWorkspace) -> None:
+    site = Site(made)
+    run_id = site.start(STEPS)
+    release = site.bench.runs.release
 
-    ref, wake = office.put(), office.desk._wake
-    office.desk._wake = refuse
-    assert office.desk.approve(ref, ONE, office.seen(ref))["state"] == "approved"
-    office.desk._wake = wake
-    assert office.watch.sweep() == {"woken": 1}
+    def decided_just_before(*given: Any) -> Any:
+        site.bench.runs.release = release
+        ref = site.open_task(run_id)
+        site.office.desk.approve(ref, ONE, site.office.seen(ref))
+        return release(*given)
+
+    site.bench.runs.release = decided_just_before  # type: ignore[method-assign]
+    site.runner.advance(run_id, 0)
+    assert made.runs.get(run_id).status == "done"
+    assert site.office.told.runs == []
+
+
+def test_a_time_out_wakes_the_run_and_rejects(made: FastWorkspace) -> None:
+    site = Site(made)
+    run_id = site.start(STEPS)
+    site.runner.advance(run_id, 0)
+    deadline = site.office.tasks.get(site.open_task(run_id)).deadline
+    assert made.runs.get(run_id).wake_at == deadline
+    assert site.office.watch.sweep(deadline) == {"expired": 1}
+    assert site.office.told.runs == [run_id]
+    assert site.drain(run_id).status == "failed"
+    assert site.bench.echo.calls[f"{run_id}:send:"] == 0
+    assert made.runs.events(run_id)[-1].data["slug"] == "expired"
+    assert faults(made) == []
+
+
+def test_a_cancelled_run_closes_its_tasks_and_a_resumed_one_asks_anew(made: FastWorkspace) -> None:
+    site = Site(made)
+    run_id = site.start(STEPS)
+    site.runner.advance(run_id, 0)
+    ref = site.open_task(run_id)
+    made.runs.interrupt(run_id, NewEvent("cancelled"), ONE.id)
+    assert site.drain(run_id).status == "cancelled"
+    assert site.office.tasks.get(ref).state == "cancelled"
+    with pytest.raises(Conflict, match="cancelled"):
+        site.office.desk.approve(ref, ONE, site.office.seen(ref))
+    made.runs.reopen(run_id, NewEvent("resumed"), ONE.id)
+    site.runner.advance(run_id, made.runs.get(run_id).turn)
+    again = site.open_task(run_id)
+    assert again != ref
+    site.office.desk.reject(again, "no", ONE)
+    assert site.drain(run_id).status == "failed"
+    made.runs.reopen(run_id, NewEvent("resumed"), ONE.id)
+    site.runner.advance(run_id, made.runs.get(run_id).turn)
+    third = site.open_task(run_id)
+    site.office.desk.approve(third, ONE, site.office.seen(third))
+    assert site.drain(run_id).status == "done"
+    assert faults(made) == []
+
+
+def test_tasks_of_a_run_that_ended_while_the_process_died_are_closed_by_a_sweep(made: FastWorkspace) -> None:
+    site = Site(made)
+    site.runner = site.bench.runner = Runner(replace(site.bench.runner._parts, ended=lambda _run: None))
+    run_id = site.start(STEPS)
+    site.runner.advance(run_id, 0)
+    ref = site.open_task(run_id)
+    made.runs.interrupt(run_id, NewEvent("cancelled"), ONE.id)
+    assert site.drain(run_id).status == "cancelled"
+    with pytest.raises(Conflict, match="finished"):
+        site.office.desk.approve(ref, ONE, site.office.seen(ref))
+    assert site.office.watch.sweep() == {"cancelled": 1}
+    assert site.office.tasks.get(ref).state == "cancelled"
+
+
+def test_a_check_that_does_not_hold_is_put_to_a_person(made: FastWorkspace) -> None:
+    site = Site(made)
+    check = {"name": "long", "that": "output | length > 20", "otherwise": "review"}
+    run_id = site.start([{"id": "draft", "kind": "echo", "with": {"value": "short"}, "checks": [check]}])
+    assert site.drain(run_id).status == "waiting"
+    ref, desk = site.open_task(run_id), site.office.desk
+    shown = desk.show(ref, ONE)
+    assert shown["shown"]["output"] == "short"
+    desk.approve(ref, ONE, shown["payload_sha256"])
+    assert site.drain(run_id).status == "done"
 
 
 def test_erasing_people_leaves_tasks_whose_record_holds(made: FastWorkspace, office: Office) -> None:

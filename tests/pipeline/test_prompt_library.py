@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, VouchError
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
+from kernel.storage.prompts import PromptEvent
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.library import DEFAULT, Asker, PromptLibrary, shipped_prompt
 from pipeline.prompts.state import LibraryState
@@ -147,9 +150,9 @@ def test_rules_choose_by_who_asks(library: PromptLibrary) -> None:
 
 def test_drafts_are_not_for_apps(library: PromptLibrary) -> None:
     number = library.save(text("Unseen."), ANN.id, "").version
-    with pytest.raises(NotFound, match=f"^no prompt {DEFAULT}@{number}$"):
+    with pytest.raises(NotFound, match=f"^no prompt {DEFAULT}@{number}; see: vouch prompts list$"):
         library.choose(f"{DEFAULT}@{number}", asker())
-    with pytest.raises(NotFound, match=f"^no prompt {DEFAULT}@{number + 1}$"):
+    with pytest.raises(NotFound, match=f"^no prompt {DEFAULT}@{number + 1}; see: vouch prompts list$"):
         library.choose(f"{DEFAULT}@{number + 1}", asker())
     assert library.choose(f"{DEFAULT}@{number}", asker(ANN)).version.version == number
     fresh = library.save(text("New.", "fresh"), ANN.id, "", expected=0)
@@ -157,8 +160,22 @@ def test_drafts_are_not_for_apps(library: PromptLibrary) -> None:
     with pytest.raises(NotFound, match="no label production"):
         library.choose("fresh", asker(ANN))
     for name in ("fresh", "fresh@staging", "nowhere"):
-        with pytest.raises(NotFound, match=f"^no prompt {name}$"):
+        with pytest.raises(NotFound, match=f"^no prompt {name}; see: vouch prompts list$"):
             library.choose(name, asker())
+
+
+def test_a_long_journal_is_read_in_proportion_to_its_length() -> None:
+    """100,000 moves, in far less than a copy of all of them for each would take; and a fold leaves its past alone."""
+    rows = [
+        PromptEvent(n, "p", n % 7 + 1, "labelled", "staging" if n % 3 else "production", {"before": n % 5}, "a", "t")
+        for n in range(100_000)
+    ]
+    begin = time.process_time()
+    first = LibraryState().after(rows[:-2])
+    assert time.process_time() - begin < 5
+    copied = copy.deepcopy(first)
+    assert first.after(rows[-2:]) == LibraryState().after(rows)
+    assert first == copied
 
 
 def test_a_retired_prompt_answers_nothing(library: PromptLibrary) -> None:

@@ -378,7 +378,7 @@ def test_suites_fit_prompts_of_both_kinds(made: FastWorkspace) -> None:
     text = task(head=confined, name="levels").replace("{{letter}}", "{{level}}")
     cases = suite_cases(["bias"], compile_prompt(made.prompts.save(text, "local", "")), ())
     assert {one.skip for one in cases} == {"the prompt has no input that is free text"}
-    with pytest.raises(NotFound, match="there is no suite nope"):
+    with pytest.raises(InvalidInput, match="there is no suite nope; there are: bias, injection"):
         suite_cases(["nope"], question, ())
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, group, number_cursor, page_of
 from api.cli.options import Cursor, Limit
-from api.cli.output import safe, table
+from api.cli.output import number, safe, table
 from api.cli.policies import read_text
 from api.cli.prompts.group import commands
 from kernel.errors import Forbidden, InvalidInput
@@ -27,6 +27,10 @@ commands.add_typer(experiments, name="experiment")
 ExperimentId = Annotated[str, typer.Argument(metavar="ID", help="Id of the experiment, exp_….")]
 COLUMNS = ("id", "prompt", "kind", "state", "reason", "created_at")
 FIGURES = ("answers", "units", "answered", "abstained", "failed", "confidence", "supported", "feedback", "tokens")
+SURELY = 10_000
+"""Evidence is a product: beyond this it is said no more closely."""
+DIGITS = {"answers": 0, "units": 0, "tokens": 0}
+"""After the point, of a figure that is no share (those have three)."""
 
 
 class Unit(StrEnum):
@@ -191,23 +195,20 @@ def _rows(found: Mapping[str, Any]) -> Sequence[Sequence[object]]:
     rows = []
     for arm in found["arms"]:
         figures = found["figures"][arm["name"]]
-        shown = [_short(figures[one]) for one in FIGURES]
-        latency = [_short(figures["latency_ms"][one]) for one in ("p50", "p95")]
-        rows.append([arm["name"], arm["version"], _short(arm["share"]), *shown, *latency])
+        shown = [number(figures[one], DIGITS.get(one, 3)) for one in FIGURES]
+        latency = [number(figures["latency_ms"][one], 0) for one in ("p50", "p95")]
+        rows.append([arm["name"], arm["version"], number(arm["share"], 2), *shown, *latency])
     return rows
-
-
-def _short(value: float | None) -> object:
-    return None if value is None else float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def _compared(one: Mapping[str, Any], alpha: float) -> str:
     if one["difference"] is None:
         return f"{one['arm']} against {one['against']} by {one['metric']}: nothing to compare yet"
+    evidence = f"{one['evidence']:.1f}" if one["evidence"] < SURELY else f"over {SURELY}"
     sure = f"{100 * (1 - alpha):g} %"
     return (
         f"{one['arm']} against {one['against']} by {one['metric']} ({one['better']} is better): "
-        f"{one['difference']:+.3g}, "
-        f"between {one['low']:+.3g} and {one['high']:+.3g} ({sure}, at any look); "
-        f"evidence {one['evidence']:.3g} of {one['needed']:.3g}"
+        f"{one['difference']:+.3f}, "
+        f"between {one['low']:+.3f} and {one['high']:+.3f} ({sure}, at any look); "
+        f"evidence {evidence} of {one['needed']:.0f}"
     )

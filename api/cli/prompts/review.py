@@ -17,11 +17,13 @@ from api.cli.text_files import read_text
 from kernel.errors import InvalidInput
 from kernel.records import PromptVersion, Role
 from pipeline.prompts.anatomy import load_yaml
-from pipeline.prompts.state import PRODUCTION
+from pipeline.prompts.state import LIVE, PRODUCTION
 
 Comment = Annotated[str, typer.Option(help="What you have to say of it.")]
 Reason = Annotated[str, typer.Option(help="Why.")]
 Label = Annotated[str, typer.Argument(metavar="LABEL", help="A label, such as production or staging.")]
+STATES = {"draft": "a draft", "in_review": "in review", "approved": "approved", "live": "live", "retired": "retired"}
+"""States of a version, as a sentence ends."""
 rules = group("Which label of a prompt callers get who name none.")
 commands.add_typer(rules, name="rules")
 
@@ -49,7 +51,10 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why; its author is told.")],
     key: KeyOption = None,
 ) -> None:
-    """Send a version in review back to its author."""
+    """Send a version in review back to its author.
+
+    It takes its approvals, and no label: what callers get stays.
+    """
     actor, version = actor_of(call, key, Role.REVIEWER), version_of(call, reference)
     call.workspace.prompts.reject(version.name, version.version, actor, reason)
     _tell(call, version)
@@ -168,7 +173,10 @@ def _tell(call: Call, version: PromptVersion) -> None:
     found = call.workspace.prompt_desk.version_item(version.name, version.version)
 
     def words(out: Console) -> None:
-        out.print(safe(f"{version.name}@{version.version} is {found['state'].replace('_', ' ')}"))
+        out.print(safe(f"{version.name}@{version.version} is {STATES[found['state']]}"))
+        if found["state"] == LIVE:  # approval was asked for when the label moved, and is not afterwards
+            out.print(f"callers get it until its label moves: vouch prompts rollback {version.name}", style="yellow")
+            return
         for clause in found["standing"]["missing"]:
             out.print(Text(safe(f"to be released: {clause}"), style="yellow"), soft_wrap=True)
 

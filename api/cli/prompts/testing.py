@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
-from api.cli.output import counted, safe, table
+from api.cli.output import console, counted, number, safe, table
 from api.cli.prompts.group import commands
 from api.cli.text_files import write_text
 from api.views import Json
@@ -22,6 +23,8 @@ from pipeline.prompts.rendering import compile_prompt
 from pipeline.prompts.results import FIGURES, ModelRun, Report, report_json
 from pipeline.prompts.testing import Asked
 
+DIGITS = {"latency_ms": 1, "tokens": 0, "cost": 5}
+"""After the point, of a figure that is no share (those have three)."""
 Tested = Annotated[
     str | None, typer.Argument(metavar="[NAME[@LABEL|@VERSION]]", help="A prompt; by name alone its newest version.")
 ]
@@ -54,12 +57,14 @@ def run_tests(
         raise InvalidInput("--case goes with one prompt")
     actor = actor_of(call, key, Role.EDITOR)
     asked = Asked(tuple(model or ()), baseline, tuple(case or ()), tuple(suite or ()), not unrecorded)
-    reports = _all(call, actor, asked) if reference is None else [_one(call, reference, actor, asked)]
+    running = _all(call, actor, asked) if reference is None else iter([_one(call, reference, actor, asked)])
+    shown = str(junit) != "-"
+    reports = list(running) if call.flags.json or not shown else _each_shown(console(), running)
     if junit is not None:
         write_text(junit, junit_xml(reports))
-    if str(junit) != "-":
+    if shown:
         document = _all_json(reports) if every else report_json(reports[0])
-        call.show(document, lambda out: _show_all(out, reports, every))
+        call.show(document, lambda out: _show_count(out, reports) if every else None)
     if not _green(reports, every):
         raise typer.Exit(1)
 
@@ -68,11 +73,11 @@ def _one(call: Call, reference: str, actor: Principal, asked: Asked) -> Report:
     return call.with_model.prompt_tester.run(reference, actor, asked)
 
 
-def _all(call: Call, actor: Principal, asked: Asked) -> list[Report]:
+def _all(call: Call, actor: Principal, asked: Asked) -> Iterator[Report]:
     """A report of each prompt that has cases, or that a suite gives some."""
-    versions = call.with_model.prompts.newest()
-    tested = [one for one in versions if asked.suites or read_cases(compile_prompt(one))]
-    return [_one(call, f"{one.name}@{one.version}", actor, asked) for one in tested]
+    for one in call.with_model.prompts.newest():
+        if asked.suites or read_cases(compile_prompt(one)):
+            yield _one(call, f"{one.name}@{one.version}", actor, asked)
 
 
 def _green(reports: list[Report], every: bool) -> bool:
@@ -106,17 +111,14 @@ def _show(out: Console, report: Report) -> None:
 def _figures(run: ModelRun) -> tuple[list[str], list[list[object]]]:
     """The figures of the version, and of the one before it with the difference."""
     shown = [name for name in FIGURES if run.metrics.get(name) is not None]
-    rows: list[list[object]] = [["", *(_number(run.metrics[name]) for name in shown)]]
+
+    def row(begin: str, values: Mapping[str, float | None], *, sign: bool = False) -> list[object]:
+        return [begin, *(number(values[name], DIGITS.get(name, 3), sign=sign) for name in shown)]
+
+    rows = [row("" if run.metrics_before is None else "now", run.metrics)]
     if run.metrics_before is not None:
-        before, delta = run.metrics_before, run.delta
-        rows[0][0] = "now"
-        rows.append(["before", *(_number(before[name]) for name in shown)])
-        rows.append(["change", *(_number(delta[name], sign=True) for name in shown)])
+        rows += [row("before", run.metrics_before), row("change", run.delta, sign=True)]
     return ["", *(name.replace("_", " ") for name in shown)], rows
-
-
-def _number(value: float | None, *, sign: bool = False) -> str:
-    return "-" if value is None else f"{value:+.4g}" if sign else f"{value:.4g}"
 
 
 def _verdict(run: ModelRun) -> str:
@@ -128,10 +130,17 @@ def _verdict(run: ModelRun) -> str:
     return f"{word}: {', '.join(said)}{entry}"
 
 
-def _show_all(out: Console, reports: list[Report], every: bool) -> None:
+def _each_shown(out: Console, reports: Iterable[Report]) -> list[Report]:
+    """All of them, each shown when it is there: a model may need minutes for a prompt."""
+    made = []
     for one in reports:
         _show(out, one)
-    if every:
-        ran = sum(one.executed > 0 for one in reports)
-        failed = sum(one.failed > 0 for one in reports)
-        out.print(f"{counted(len(reports), 'prompt')}, {ran} run, {failed} failed")
+        out.file.flush()
+        made.append(one)
+    return made
+
+
+def _show_count(out: Console, reports: list[Report]) -> None:
+    ran = sum(one.executed > 0 for one in reports)
+    failed = sum(one.failed > 0 for one in reports)
+    out.print(f"{counted(len(reports), 'prompt')}, {ran} run, {failed} failed")

@@ -15,6 +15,8 @@ from pipeline.workflows.spec import Duration, Expression, Id, Schema, Strict, Wo
 
 MAIN, PERSON = "main", "person"
 DEFAULT_PROMPT = "agent-turn"
+MOST_BYTES = 1 << 20
+"""Bytes of a reply to a request of an agent."""
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 """Methods of HTTP that may change something at the other end."""
 TEMPLATED = ("goal", "context")
@@ -92,6 +94,8 @@ class Http(Limits):
     url: Annotated[str, Field(min_length=8, max_length=2000)]
     arguments: Schema
     headers: Annotated[dict[str, str], Field(max_length=20)] = Field(default_factory=dict)
+    secrets: Annotated[dict[str, str], Field(max_length=10)] = Field(default_factory=dict)
+    """Headers whose value is a secret of the settings, by its name there: no agent ever sees one."""
     chars: Annotated[int, Field(ge=100, le=20_000)] = 4000
     """Characters of a reply that the agent gets to see."""
 

@@ -97,6 +97,8 @@ class Memory:
     calls: Counter[str] = field(default_factory=Counter)
     seen: dict[str, str] = field(default_factory=dict)
     """Passages whose text was shown, in order, each with its document."""
+    taken_over: Json | None = None
+    """The result that a person gave in place of the agents'."""
     ended: Json | None = None
     reserved: int = 0
     turns: int = 0
@@ -108,11 +110,10 @@ class Memory:
 
     @staticmethod
     def of(notes: Iterable[Mapping[str, Any]]) -> Memory:
-        """What follows from notes: each is `{"kind", "data"}`, or its data with a `kind` among them."""
+        """What follows from notes, each `{"kind", "data"}`."""
         found = Memory()
-        for note in notes:
-            data = note.get("data")
-            found.take(str(note["kind"]), dict(data if isinstance(data, Mapping) else note))
+        for one in notes:
+            found.take(str(one["kind"]), dict(one["data"]))
         return found
 
     def take(self, kind: str, data: Json) -> None:
@@ -167,6 +168,8 @@ class Memory:
 
     def _answered(self, data: Json) -> None:
         waited, self.waiting = self.waiting, None
+        if data.get("ends"):
+            self.taken_over = {"result": data["result"]}
         why, granted = waited.why if waited else "", bool(data["granted"])
         if why == "begin":
             self.fired.add(why)

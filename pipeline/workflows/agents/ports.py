@@ -106,13 +106,14 @@ class HttpRequest:
     method: str
     url: str
     headers: Mapping[str, str]
+    secrets: Mapping[str, str]
     body: Mapping[str, Any] | None
     key: str
     seconds: float
 
 
 Requests = Callable[[Call, HttpRequest], Mapping[str, Any]]
-"""Makes a request within the egress allow-list: `status`, and `json` or `text`. Raises a VouchError."""
+"""Makes a request within the egress allow-list; its `status` and `body`. Raises a VouchError or StepFailed."""
 Evaluate = Callable[[str, Mapping[str, Any]], Any]
 """The value of an expression over what is visible. Raises InvalidInput."""
 Price = Callable[[str, int, int], float | None]

@@ -1,42 +1,50 @@
-"""Requests of agents: through the same allow-list, secrets and circuit breakers as steps of kind `http`."""
+"""Requests of agents, made as steps of kind `http` make them: the same allow-list, secrets and circuit breakers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from kernel.providers.egress import Egress, WebRequest, place_of, web_url
+from pipeline.workflows.agents.declared import MOST_BYTES
 from pipeline.workflows.agents.ports import HttpRequest
-from pipeline.workflows.breakers import Guards
 from pipeline.workflows.steps.base import Call
+from pipeline.workflows.steps.http import HttpKind, HttpWith
 
-MOST_BYTES = 200_000
-AWAY = 500
-SAFE = ("GET", "HEAD")
+ANY_STATUS = ("2xx", "3xx", "4xx", "5xx")
 
 
 class EgressRequests:
     """Makes requests of agents. What replies is data; nothing of it is followed."""
 
-    def __init__(self, egress: Egress, guards: Guards) -> None:
-        self._egress = egress
-        self._guards = guards
+    def __init__(self, kind: HttpKind) -> None:
+        self._kind = kind
 
-    def __call__(self, _call: Call, asked: HttpRequest) -> Mapping[str, Any]:
-        """`status`, and `json` or `text`. Raises InvalidInput for what may not be reached, Unavailable."""
-        url = web_url(asked.url)
-        body = json.dumps(asked.body, ensure_ascii=False).encode() if asked.body is not None else None
-        headers = dict(asked.headers) | ({"Content-Type": "application/json"} if body is not None else {})
-        if asked.method not in SAFE:
-            headers["Idempotency-Key"] = asked.key
-        request = WebRequest(asked.method, url, headers, {}, body, MOST_BYTES, max(0.001, asked.seconds))
-        with self._guards.guarded(f"http:{place_of(url)}") as passage:
-            reply = self._egress.send(request)
-            if reply.status >= AWAY:
-                passage.failed()
-        text = reply.body.decode("utf-8", "replace")
-        try:
-            return {"status": reply.status, "json": json.loads(text)}
-        except ValueError:
-            return {"status": reply.status, "text": text}
+    def __call__(self, call: Call, asked: HttpRequest) -> Mapping[str, Any]:
+        """`status` and `body`, whatever the status is. Raises InvalidInput for what may not be reached, Unavailable,
+        and StepFailed.
+        """
+        body = {} if asked.body is None else {"json": dict(asked.body)}
+        given = HttpWith.model_validate(
+            {
+                "method": asked.method,
+                "url": asked.url,
+                "headers": dict(asked.headers),
+                "secrets": dict(asked.secrets),
+                "expect": list(ANY_STATUS),
+                "read": "text",
+                "most_bytes": MOST_BYTES,
+                **body,
+            }
+        )
+        done = self._kind.run(given, replace(call, key=asked.key, left=lambda: asked.seconds))
+        return {"status": done.output["status"], "body": _read(done.output["body"])}
+
+
+def _read(text: str | None) -> Any:
+    """A body as JSON where it is some, else as text."""
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError):
+        return text

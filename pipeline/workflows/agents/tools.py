@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, VouchError
+from kernel.errors import InvalidInput, VouchError
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.agents.declared import CHANGING, Http, Limits, Mission
 from pipeline.workflows.agents.memory import Memory
 from pipeline.workflows.agents.ports import HttpRequest, Outcome, Parts
-from pipeline.workflows.steps.base import Call
+from pipeline.workflows.steps.base import Call, StepFailed
 
 Json = dict[str, Any]
 SECONDS = 60.0
@@ -99,9 +99,7 @@ class Toolbox:
             return _refused(f"nobody allowed this call of {name}")
         try:
             return _bounded(tool.run(arguments, at))
-        except (InvalidInput, NotFound, Forbidden, Conflict) as error:
-            return _refused(str(error))
-        except VouchError as error:
+        except (VouchError, StepFailed) as error:
             if error.retryable and at.call.attempt < at.call.step.retry.attempts:
                 raise
             return _refused(str(error))
@@ -213,8 +211,7 @@ def _request_tool(declared: Http, parts: Parts) -> Tool:
             raise InvalidInput("requests are not possible here")
         reply = dict(parts.requests(at.call, request_of(declared, given, at.key, min(SECONDS, at.seconds))))
         status = int(reply.get("status", 0))
-        body = reply.get("json", reply.get("text"))
-        return Outcome(200 <= status < 300, {"status": status, "body": _cut(body, declared.chars)})
+        return Outcome(200 <= status < 300, {"status": status, "body": _cut(reply.get("body"), declared.chars)})
 
     return Tool(declared, declared.use, schema, requested, declared.asks, declared)
 
@@ -233,7 +230,8 @@ def request_of(declared: Http, given: Mapping[str, Any], key: str, seconds: floa
     changes = declared.method in CHANGING
     if rest and not changes:
         url += ("&" if "?" in url else "?") + urlencode({name: _plain(value) for name, value in rest.items()})
-    return HttpRequest(declared.method, url, dict(declared.headers), rest if changes else None, key, seconds)
+    headers, secrets = dict(declared.headers), dict(declared.secrets)
+    return HttpRequest(declared.method, url, headers, secrets, rest if changes else None, key, seconds)
 
 
 def _plain(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from kernel.errors import InvalidInput
 from pipeline.workflows.agents.declared import CHANGING, DEFAULT_PROMPT, AgentWith, templated_powers
 from pipeline.workflows.agents.loop import Loop
 from pipeline.workflows.agents.ports import Parts
@@ -25,12 +26,20 @@ class AgentStep(Plain):
 
     def effect(self, given: Mapping[str, Any]) -> bool:
         """Whether one of its agents may make a request that changes something."""
-        agents = given.get("agents")
-        missions = [given, *(agents.values() if isinstance(agents, Mapping) else ())]
-        return any(_changes(one) for one in missions if isinstance(one, Mapping))
+        return any(_changes(one) for one in _missions(given))
+
+    def prompts(self, step: Step) -> Sequence[str]:
+        """The prompt of each of its agents."""
+        named = (one.get("prompt") or DEFAULT_PROMPT for one in _missions(step.with_))
+        return tuple(dict.fromkeys(one for one in named if isinstance(one, str)))
 
     def output(self, step: Step) -> Mapping[str, Any]:
-        """The result in the form that its success asks for, and what it took to get there."""
+        """The result in the form that its success asks for, and what it took to get there. Raises InvalidInput where
+        what an agent may do holds a template.
+        """
+        powers = sorted(templated_powers(step.with_))
+        if powers:
+            raise InvalidInput(f"what an agent may do holds no templates: {', '.join(powers)}")
         success = step.with_.get("success")
         schema = success.get("schema") if isinstance(success, Mapping) else None
         members = {
@@ -42,12 +51,6 @@ class AgentStep(Plain):
             "sources": {"type": "object"},
         }
         return {"type": "object", "properties": members, "required": list(members)}
-
-    def prompts(self, step: Step) -> Sequence[str]:
-        """Those of its agents, or the one that agents have."""
-        others = step.with_.get("agents")
-        missions = [step.with_, *(others.values() if isinstance(others, Mapping) else ())]
-        return [str(one.get("prompt") or DEFAULT_PROMPT) for one in missions if isinstance(one, Mapping)]
 
     def run(self, given: AgentWith, call: Call) -> Done | Waits:
         """Begin, or go on after a kill or an earlier try. Raises StepFailed, and what may pass."""
@@ -62,6 +65,13 @@ class AgentStep(Plain):
         if powers:
             raise StepFailed(f"what an agent may do holds no templates: {', '.join(powers)}", slug="spec")
         return Loop(given, call, self._parts)
+
+
+def _missions(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The agents of a raw `with`."""
+    agents = given.get("agents")
+    missions = [given, *(agents.values() if isinstance(agents, Mapping) else ())]
+    return [one for one in missions if isinstance(one, Mapping)]
 
 
 def _changes(mission: Mapping[str, Any]) -> bool:

@@ -63,5 +63,4 @@ class Question(Plain):
 
     def resume(self, given: QuestionWith, call: Call, waited: Waits) -> Done | Waits:
         """Go on once there is an answer. Raises StepFailed (`expired`, `cancelled`) where none came."""
-        del given
-        return ended(self._asks, waited.ref, call, (ANSWERED,))
+        return ended(self._asks, waited, call, (ANSWERED,), lambda: self.run(given, call))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from kernel.errors import InvalidInput
 from kernel.records import AnswerStatus, IngestReport, Passage, Question
 from pipeline.answering import Answering
 from pipeline.indexing import Progress
@@ -44,22 +45,33 @@ class Ingest(Plain):
         self._sources = sources
 
     def output(self, _step: Step) -> Mapping[str, Any]:
-        """A report of each source; `differences` counts the documents that were added, changed or removed."""
-        failure = whole({"path": TEXT, "reason": TEXT})
+        """A report of each source that was read; `differences` counts documents added, changed or removed."""
+        failure, gone = whole({"path": TEXT, "reason": TEXT}), whole({"source": TEXT, "reason": TEXT})
         report = {"source": TEXT} | dict.fromkeys(COUNTS, COUNT) | {"failures": {"type": "array", "items": failure}}
         listed = {"type": "array", "items": whole(report)}
-        totals = dict.fromkeys(("differences", "failed"), COUNT)
+        totals: dict[str, Mapping[str, Any]] = dict.fromkeys(("differences", "failed"), COUNT)
+        totals["missing"] = {"type": "array", "items": gone}
         return whole({"sources": listed, "snapshot": {"type": ["integer", "null"]}} | totals)
 
     def run(self, given: IngestWith, call: Call) -> Done:
-        """Raises NotFound for an unknown source, and StepFailed when the step's time is over."""
+        """Raises NotFound for a named source that is unknown, InvalidInput for one whose place is gone (of `all`, such
+        are `missing`), and StepFailed when the step's time is over.
+        """
         names = list(self._sources()) if given.sources == "all" else list(given.sources)
-        reports = [self._read_again(name, _Noting(name, call)) for name in names]
+        reports, missing = [], []
+        for name in names:
+            try:
+                reports.append(self._read_again(name, _Noting(name, call)))
+            except InvalidInput as error:
+                if given.sources != "all":
+                    raise
+                missing.append({"source": name, "reason": str(error)})
         shown = [_report(one) for one in reports]
         differences = sum(one.added + one.changed + one.removed for one in reports)
         snapshot = reports[-1].snapshot if reports else None
         failed = sum(one.failed for one in reports)
-        return Done({"sources": shown, "snapshot": snapshot, "differences": differences, "failed": failed})
+        totals = {"snapshot": snapshot, "differences": differences, "failed": failed, "missing": missing}
+        return Done({"sources": shown} | totals)
 
 
 class _Noting:

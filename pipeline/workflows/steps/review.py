@@ -6,12 +6,12 @@ SHA-256 of the filled-in `with` that it may act with, and no other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from kernel.storage.task_journal import APPROVED
+from kernel.storage.task_journal import APPROVED, CANCELLED
 from pipeline.workflows.asking import DEADLINE, Asks, Request, drafts_of
 from pipeline.workflows.spec import Duration, Id, Schema, Step, Strict
 from pipeline.workflows.steps.base import Call, Done, Json, Plain, StepFailed, Used, Waits
@@ -102,8 +102,7 @@ class Review(Plain):
 
     def resume(self, given: ReviewWith, call: Call, waited: Waits) -> Done | Waits:
         """Go on once it is decided. Raises StepFailed (`rejected`, `expired`, `cancelled`) with what was said."""
-        del given
-        return ended(self._asks, waited.ref, call, (APPROVED,))
+        return ended(self._asks, waited, call, (APPROVED,), lambda: self.run(given, call))
 
 
 def decided(values: Mapping[str, Any]) -> Json:
@@ -124,11 +123,20 @@ def waiting(asks: Asks, ref: str) -> Waits:
     return Waits("person", ref, asks.until(ref), Used(refs={"tasks": (ref,)}))
 
 
-def ended(asks: Asks, ref: str, call: Call, good: tuple[str, ...]) -> Done | Waits:
-    """The output of a step whose task ended in one of the `good` states; waits on where it has not."""
+def ended(
+    asks: Asks, waited: Waits, call: Call, good: tuple[str, ...], again: Callable[[], Done | Waits]
+) -> Done | Waits:
+    """The output of a step whose task ended in one of the `good` states; waits on where it has not. A task that was
+    closed with its run is opened `again` where the run was resumed since.
+    """
+    ref = waited.ref
     made = asks.decision(ref)
     if made is None:
         return waiting(asks, ref)
+    if made["state"] == CANCELLED:
+        opened = again()
+        if isinstance(opened, Waits) and opened.ref != ref:
+            return opened
     output = {name: value for name, value in made.items() if name != "state"}
     if made["state"] in good:
         return Done(output, Used(refs={"tasks": (ref,)}))

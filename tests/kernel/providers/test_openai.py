@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -778,3 +779,37 @@ def test_strange_characters_of_a_question_reach_the_server_as_json(serve: Serve,
     messages = (Message("user", 'lone \ud800 "quote" \u2028'),)
     assert make(server.url).generate(GenerationRequest("", messages, Evidence(1, ()), ())) == WHOLE
     assert server.seen[0].body["messages"][0]["content"] == messages[0].content
+
+
+# --- Options that steer how it is asked -----------------------------------------------------------------------
+
+
+def test_a_schema_is_sent_and_done_without_where_the_server_refuses_it(serve: Serve, make: Make) -> None:
+    server = serve(answered(400, body=b'{"error": "unknown field response_format"}'), good)
+    generator = make(server.url, retries=0)
+    asked = replace(REQUEST, options={"json_schema": {"type": "object"}})
+    assert generator.generate(asked).text == TEXT
+    assert generator.generate(asked).text == TEXT
+    first, second, third = server.seen
+    assert first.body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "reply", "schema": {"type": "object"}},
+    }
+    assert "response_format" not in second.body
+    assert "response_format" not in third.body, "it is not asked for again"
+
+
+def test_a_refusal_that_is_not_about_the_schema_is_told_as_it_is(serve: Serve, make: Make) -> None:
+    server = serve(answered(400, body=b'{"error": "too long"}'))
+    generator = make(server.url, retries=3)
+    with pytest.raises(GenerationFailed, match=r"answered 400: too long \(1 try\)"):
+        generator.generate(replace(REQUEST, options={"json_schema": {"type": "object"}}))
+    assert ["response_format" in seen.body for seen in server.seen] == [True, False]
+
+
+def test_a_shorter_deadline_holds_for_one_request(serve: Serve, make: Make) -> None:
+    server = serve(lambda reply: reply.pause(2.0), good)
+    generator = make(server.url, deadline_seconds=30.0)
+    with lasting(0.2, 1.0), pytest.raises(GenerationFailed, match=r"within 0\.3 s"):
+        generator.generate(replace(REQUEST, options={"deadline_seconds": 0.3}))
+    assert generator.generate(REQUEST) == WHOLE

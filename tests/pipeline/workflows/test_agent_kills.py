@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from agent_parts import Killed, ScriptedModel, Site, finish, site, tool
+from agent_parts import Killed, Site, Steady, finish, site, tool
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from kernel.ports import GenerationRequest
-from kernel.records import Generation
 from pipeline.workflows.steps.base import Done, StepFailed, Waits
 
 POST = {
@@ -34,18 +31,6 @@ SCRIPT = [
     tool("calculator", expression="1 + 1"),
     finish("30 days [c1]", confidence=0.3),
 ]
-
-
-class Steady(ScriptedModel):
-    """Replies by how far the notes are, so that it says the same again where its reply was lost."""
-
-    def __init__(self, turn: Callable[[], int], script: list[Any]) -> None:
-        super().__init__()
-        self.turn, self.script = turn, script
-
-    def generate(self, request: GenerationRequest) -> Generation:
-        self.replies = [self.script[min(self.turn(), len(self.script) - 1)]]
-        return super().generate(request)
 
 
 def steady_site(**more: Any) -> Site:
