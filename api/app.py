@@ -25,6 +25,7 @@ from api.routes import (
     documents,
     entities,
     erasures,
+    events,
     experiments,
     health,
     impact,
@@ -44,6 +45,8 @@ from api.routes import (
     runs,
     snapshots,
     sources,
+    workflow_reviews,
+    workflows,
 )
 from api.schemas import Problem
 from api.services import Services
@@ -72,6 +75,9 @@ ROUTERS = (
     prompts,
     prompt_reviews,
     prompt_tests,
+    workflows,
+    workflow_reviews,
+    events,
     reviews,
     runs,
     ledger,
@@ -109,6 +115,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.state.services = services
     for module in ROUTERS:
         app.include_router(module.router)
+    app.include_router(events.signed)
     app.add_middleware(Edge, metrics=metrics, largest_body=workspace.settings.max_body_mb << 20)
     generate = app.openapi
     app.openapi = lambda: _complete(generate())  # type: ignore[method-assign]
@@ -170,7 +177,17 @@ def _start(services: Services) -> None:
         getattr(workspace, part)
     services.runner.start()
     services.heads.start()
-    for part in ("runner", "desk", "people", "reader", "sweeper"):
+    for part in (
+        "library_desk",
+        "runner",
+        "desk",
+        "triggers",
+        "secrets",
+        "workflow_promoter",
+        "people",
+        "reader",
+        "sweeper",
+    ):
         getattr(services.flows, part)
     if services.worker is not None:
         services.worker.start()

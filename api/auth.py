@@ -64,12 +64,16 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            request.state.principal = await run_in_threadpool(authorise, request, roles)
+            request.state.principal = await self.principal(request, roles)
             if "\x00" in request.scope["path"] or b"%00" in request.scope.get("query_string", b""):
                 raise InvalidInput("The address holds a NUL character.")
             return await handle(request)
 
         return guarded
+
+    async def principal(self, request: Request, roles: Collection[Role]) -> Principal:
+        """Who asks. Raises Unauthenticated or Forbidden where they may not reach a route of these roles."""
+        return await run_in_threadpool(authorise, request, roles)
 
 
 def guarded(

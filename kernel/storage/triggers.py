@@ -55,12 +55,12 @@ class EventSecrets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def make(self, name: str, actor: str) -> tuple[EventSecret, str]:
+    def make(self, name: str, actor: str, reason: str = "") -> tuple[EventSecret, str]:
         """A new secret for an event, and what it is. The one before holds for another day."""
         with self._database.write() as connection:
             refuse_erased_person(connection, actor)
             rows = _rows(connection, name)
-            made = self._add(connection, name, rows[0].number + 1 if rows else 1, MADE, actor)
+            made = self._add(connection, name, rows[0].number + 1 if rows else 1, MADE, actor, reason)
         return made, self._secret(name, made.number)
 
     def end(self, name: str, actor: str) -> EventSecret:
@@ -89,10 +89,13 @@ class EventSecrets:
         fresh = before is not None and moment < datetime.fromisoformat(rows[0].created_at) + GRACE
         return [self._secret(name, one.number) for one in (rows[0], *((before,) if fresh else ()))]
 
-    def _add(self, connection: Connection, name: str, number: int, state: str, actor: str) -> EventSecret:
+    def _add(
+        self, connection: Connection, name: str, number: int, state: str, actor: str, reason: str = ""
+    ) -> EventSecret:
         moment = now()
         facts = {"name": name, "number": number, "state": state}
-        leaf = append(self._database, connection, SECRET, subject_of(name), facts, dumps({"by": actor}), moment)
+        said = dumps({"by": actor, "reason": reason})
+        leaf = append(self._database, connection, SECRET, subject_of(name), facts, said, moment)
         connection.execute(event_secret.insert(), facts | {"leaf": leaf.number, "created_at": moment})
         return EventSecret(name, number, state, moment)
 

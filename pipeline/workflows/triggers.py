@@ -7,6 +7,7 @@ Everything that is started carries a key: what comes twice, after a crash or fro
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from pipeline.workflows.state import LIVE
 from pipeline.workflows.tickets import Timetable
 
 CRON, EVENT, DOCUMENTS, AFTER = "cron", "event", "documents", "after"
+EVENT_NAME = re.compile(r"[a-z][a-z0-9._-]{0,79}")
 LONGEST_CHAIN = 8
 """Runs that may have started one another by `after`."""
 REMEMBERED = 1000
