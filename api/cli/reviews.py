@@ -11,6 +11,7 @@ import typer
 
 from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command, group, page_of
+from api.cli.flows import flows_of
 from api.cli.options import Cursor, Limit
 from api.cli.output import safe, table
 from api.cli.policies import read_text
@@ -237,7 +238,7 @@ def breaches(call: Call, since: Since = None, limit: Limit = 50, cursor: Cursor 
 def _inbox(call: Call, key: str | None) -> tuple[Inbox, Principal]:
     """The inbox, after expiries were written down, and who acts."""
     call.workspace.reviews.expire()
-    return call.flows.inbox, actor_of(call, key)
+    return flows_of(call).inbox, actor_of(call, key)
 
 
 def _values(inbox: Inbox, item_id: str, actor: Principal, file: Path | None, put: list[str] | None) -> dict[str, Any]:
