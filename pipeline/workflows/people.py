@@ -27,6 +27,7 @@ from kernel.storage.task_journal import (
     QUESTION,
     REJECTED,
     REVIEW,
+    ROLES,
     SORTS,
     STATES,
     UNMARKED,
@@ -202,10 +203,12 @@ class PeopleDesk:
         return self._pass_on(found, DELEGATED, key_id, actor)
 
     def escalate(self, task_id: str, actor: Principal, to: str = "", reason: str = "") -> Json:
-        """Pass a task on to whom the workflow names for that, or to `to`: a role or the id of a key."""
+        """Pass a task on to whom the workflow names for that, or to `to`: a role that oversees, or the id of a key."""
         found, stands, _ = self._tasks.whole(task_id)
         self._rules.see(stands, actor)
         target = to or str(found.content.get("escalate_to") or Role.ADMIN)
+        if to in ROLES and not Role(to).oversees:
+            raise InvalidInput(f"a task goes up to {Role.REVIEWER} or {Role.ADMIN}, or to a person, not to any {to}")
         payload = escalation(target) | {"comment": plain_text(reason, "reason", empty=True)}
         if "assignee" in payload:
             self._rules.check_holder(found, target, str(found.content.get("holders", Role.REVIEWER)))
