@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from pipeline.workflows.presence import Presence
-from pipeline.workflows.watchdog import Pace, Watchdog
-
 from api.flows import Flows
 from kernel.errors import Conflict
+from pipeline.workflows.presence import Presence
+from pipeline.workflows.watchdog import Pace, Watchdog
 
 
 class WorkflowWorker:
