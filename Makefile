@@ -5,7 +5,7 @@ READY := $(PYTHON3) tools/bootstrap.py
 # Tests run in as many processes as there are cores, four at most: each holds a model of its own.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: setup demo test test-long test-all check format serve bench bench-retrieval bench-audit bench-prompts clean
+.PHONY: setup demo test test-long test-all check format serve bench bench-retrieval bench-audit bench-prompts bench-workflows clean
 
 setup:            ## install what the project needs into .venv
 	@$(READY)
@@ -46,6 +46,9 @@ bench-audit: setup  ## what the record costs and how fast it is checked; ARGS="t
 
 bench-prompts: setup  ## what prompts add to an answer, and how fast they are searched; ARGS="answer search"
 	@$(BIN)/python -m bench.prompts $(ARGS)
+
+bench-workflows: setup  ## what a step of a workflow costs, many runs at once; ARGS="steps many waiting"
+	@$(BIN)/python -m bench.workflows $(ARGS)
 
 clean:            ## remove everything that make and the tests made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

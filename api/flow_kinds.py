@@ -27,6 +27,7 @@ from pipeline.workflows.agents.reach import CorpusReach
 from pipeline.workflows.agents.requests import EgressRequests
 from pipeline.workflows.asking import Asks
 from pipeline.workflows.breakers import GuardedGenerator, Guards, RateRule
+from pipeline.workflows.costs import Price, Prices
 from pipeline.workflows.expressions import evaluate
 from pipeline.workflows.sinks.files import Folder
 from pipeline.workflows.sinks.mail import Recipients
@@ -130,6 +131,11 @@ def secrets_of(settings: Settings) -> Mapping[str, Secret]:
     }
 
 
+def prices_of(settings: Settings) -> Prices:
+    """What models cost."""
+    return Prices({name: Price(one.prompt, one.completion) for name, one in settings.workflow_prices.items()})
+
+
 def mail_route(settings: Settings) -> MailRoute | None:
     """How mail goes out; None where no server is set."""
     if settings.workflow_smtp_url is None or not settings.workflow_mail_from:
@@ -155,6 +161,7 @@ def agent_parts(workspace: Workspace, asks: Asks, guards: Guards) -> AgentParts:
         evaluate=evaluate,
         requests=EgressRequests(http_kind(workspace, guards)),
         guard=PolicyGuard(workspace.policies, workspace.checker),
+        price=prices_of(workspace.settings).cost,
     )
 
 

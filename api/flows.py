@@ -27,6 +27,7 @@ from pipeline.workflows.desk import WorkflowDesk
 from pipeline.workflows.drafts import WorkflowPromoter
 from pipeline.workflows.engine import Engine
 from pipeline.workflows.gates import Proofs
+from pipeline.workflows.inbox import Inbox
 from pipeline.workflows.library import WorkflowLibrary, spec_of
 from pipeline.workflows.lines import Fault
 from pipeline.workflows.people import PeopleDesk
@@ -237,7 +238,7 @@ class Flows:
 
     @cached_property
     def asks(self) -> Asks:
-        return Asks(self.tasks)
+        return Asks(self.tasks, self.submit)
 
     @cached_property
     def watch(self) -> Watch:
@@ -255,6 +256,11 @@ class Flows:
             evidence=self._evidence,
             figures=TaskFigures(self._workspace.database),
         )
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """All that waits for people."""
+        return Inbox(self._workspace.review_desk, self.people)
 
     def _authors(self, run_id: str) -> Collection[str]:
         try:

@@ -260,6 +260,16 @@ class ApproveRequest(Strict):
     text_of: Annotated[
         Text | None, Field(max_length=40, description="`text_of` of the review as it was read: 409 if changed since.")
     ] = None
+    seen: Annotated[
+        Text | None,
+        Field(
+            pattern=r"^[0-9a-f]{12,64}$",
+            description="`payload_sha256` of what a run asks, as it was read or previewed.",
+        ),
+    ] = None
+    values: Annotated[
+        dict[str, JsonValue], Field(description="Of what a run asks: members of the form that differ from the draft.")
+    ] = Field(default_factory=dict)
 
 
 class EditRequest(Strict):

@@ -98,6 +98,9 @@ the tests' toy model but for replays. Each tampering is one change behind the pr
 PROMPTS = """`make bench-prompts`: what the library of prompts adds to an answer, with 520 prompts and a journal of
 2,000 moves, and how fast it is searched (real vectors, each query new)."""
 
+WORKFLOWS = """`make bench-workflows`: runs of 20 steps that do next to nothing, each step recorded durably as an entry of
+the ledger, on this machine's disk; one worker with four threads, beside what else the machine does."""
+
 
 def write(results: Mapping[str, Any]) -> str:
     """Write the page and its charts; returns the page's name."""
@@ -126,6 +129,8 @@ def page(results: Mapping[str, Any]) -> str:
         lines += ["## Audit", "", AUDIT, "", *_audit(results["audit"])]
     if "prompts" in results:
         lines += ["## Prompts", "", PROMPTS, "", *_audit(results["prompts"])]
+    if "workflows" in results:
+        lines += ["## Workflows", "", WORKFLOWS, "", *_audit(results["workflows"])]
     for part, (title, about) in CHECKS.items():
         lines += [f"## {title}", "", about, "", *table(results[part]), ""] if part in results else []
     if "scale" in results:

@@ -34,6 +34,15 @@ class HeldSecret(BaseModel):
     hosts: tuple[str, ...] = ()
 
 
+class ModelPrice(BaseModel):
+    """What a million tokens of a model cost, in any one currency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: Annotated[float, Field(ge=0)] = 0.0
+    completion: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Settings(BaseSettings):
     """See `docs/reference/settings.md`, which is checked against this class."""
 
@@ -144,6 +153,9 @@ class Settings(BaseSettings):
     workflow_rates: Annotated[
         dict[str, Annotated[str, Field(pattern=r"^[1-9]\d{0,6}/([1-9]\d{0,3})?[smhd]$")]],
         Field(description="Most calls of a target in a time over all workers, such as 60/1m."),
+    ] = {}
+    workflow_prices: Annotated[
+        dict[str, ModelPrice], Field(description="What models cost, by provider/name, a million tokens each.")
     ] = {}
     workflow_breaker_failures: Annotated[
         int, Field(ge=1, le=1000, description="Failures in a row after which a target is left alone.")

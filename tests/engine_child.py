@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from datetime import datetime
@@ -16,7 +15,8 @@ from pipeline.workflows.presence import Presence
 from pipeline.workflows.watchdog import Pace, Watchdog
 
 
-def main(site: Site) -> None:
+def main(flags: str) -> None:
+    site = Site.of(flags)
     database, presence = site.database(), Presence(site.folder / site.place)
     engine = Engine(database, worker=presence.id, threads=site.threads)
 
@@ -44,11 +44,7 @@ def stay(worker: str) -> None:
     """Say that this worker is up, and work until it is told to end, or whoever started it is gone."""
     ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    print(worker, flush=True)
+    print(os.getpid(), worker, flush=True)
     while not ending.wait(0.05):
         if os.getppid() == 1:
             os._exit(1)
-
-
-if __name__ == "__main__":
-    main(Site.of(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +36,7 @@ class Site:
     queues: tuple[tuple[str, int], ...] = (("default", 100),)
     silent: float = 1.0
     place: str = "workers"
-    child: str = "engine_child.py"
+    child: str = "engine_child"
 
     @property
     def log(self) -> Path:
@@ -72,22 +74,42 @@ class Site:
         return Worker(replace(self, **changes))
 
 
-class Worker:
-    """A worker process; it is up when this returns."""
+class Nursery:
+    """A process that forks worker processes; one for all tests of this process."""
 
-    def __init__(self, site: Site) -> None:
-        flags = {**asdict(site), "folder": str(site.folder)}
+    def __init__(self) -> None:
         search = f"{TESTS.parent}{os.pathsep}{TESTS}"
         self._process = subprocess.Popen(
-            [sys.executable, str(TESTS / site.child), json.dumps(flags)],
+            [sys.executable, str(TESTS / "nursery.py")],
             env={**os.environ, "PYTHONPATH": search},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        atexit.register(self._process.communicate)
+
+    def start(self, module: str, flags: str) -> tuple[int, str]:
+        """The number of the process, and the worker's id, once it is up."""
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self.id = self._process.stdout.readline().strip()
-        assert self.id, "the worker did not start"
+        self._process.stdin.write(f"{module} {flags}\n")
+        self._process.stdin.flush()
+        number, _, worker = self._process.stdout.readline().strip().partition(" ")
+        assert worker, "the worker did not start"
+        return int(number), worker
+
+
+@cache
+def nursery() -> Nursery:
+    return Nursery()
+
+
+class Worker:
+    """A worker process; it is up when this returns."""
+
+    def __init__(self, site: Site) -> None:
+        flags = json.dumps({**asdict(site), "folder": str(site.folder)})
+        self._number, self.id = nursery().start(site.child, flags)
 
     def __enter__(self) -> Worker:
         return self
@@ -97,26 +119,26 @@ class Worker:
 
     def kill(self) -> None:
         """As the machine would: at once."""
-        self._process.send_signal(signal.SIGKILL)
-        self._gone()
+        self._send(signal.SIGKILL)
+        until(lambda: not self._send(0))
 
     def pause(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        self._send(signal.SIGCONT)
 
     def stop(self) -> None:
         """As its owner would: it may finish."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        self._gone()
+        self._send(signal.SIGTERM)
+        until(lambda: not self._send(0))
 
-    def _gone(self) -> None:
-        self._process.wait(PATIENCE)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+    def _send(self, what: int) -> bool:
+        try:
+            os.kill(self._number, what)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from engine_child import stay
 from plant_parts import Plant, PlantSite
 
@@ -12,7 +10,8 @@ from pipeline.workflows.presence import Presence
 from pipeline.workflows.watchdog import Pace, Watchdog
 
 
-def main(site: PlantSite) -> None:
+def main(flags: str) -> None:
+    site = PlantSite.of(flags)
     database, presence = site.database(), Presence(site.folder / site.place)
     engine = Engine(database, worker=presence.id, threads=site.threads)
     plant = Plant(site, engine)
@@ -26,7 +25,3 @@ def main(site: PlantSite) -> None:
     presence.close()
     plant.close()
     database.close()
-
-
-if __name__ == "__main__":
-    main(PlantSite.of(sys.argv[1]))

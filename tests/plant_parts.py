@@ -49,7 +49,7 @@ class PlantSite(Site):
 
     workspace: str = "default"
     key_file: str = ""
-    child: str = "plant_child.py"
+    child: str = "plant_child"
 
 
 class MarkWith(Strict):

@@ -131,8 +131,8 @@ class Office:
         return self.tasks.get(ref).payload_sha256
 
 
-def _authors(run_id: str) -> Collection[str]:
-    return [AUTHOR.id] if run_id.startswith("run_") else []
+def _authors(spec: str) -> Collection[str]:
+    return [AUTHOR.id] if spec == SPEC else []
 
 
 STEPS: list[dict[str, Any]] = [

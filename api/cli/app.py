@@ -48,7 +48,7 @@ SECTIONS = {
     },
     "Policy and review": {
         "policies": Entry("policies", "Versions of the policy that answers are judged by.", True),
-        "reviews": Entry("reviews", "Answers that wait for a person, and deciding on them.", True),
+        "reviews": Entry("reviews", "Answers and steps of runs that wait for a person, and deciding on them.", True),
     },
     "Prompts": {
         "prompts": Entry("prompts", "Prompts: versions, labels, tests, releases, experiments.", True),

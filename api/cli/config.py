@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from rich.console import Console
 
 from api.cli.call import Call, command, group
 from api.cli.output import table
 from api.views import Json, page_json
-from kernel.settings import PREFIX, HeldSecret, Settings
+from kernel.settings import PREFIX, Settings
 
 commands = group("Settings.")
 
@@ -47,8 +47,8 @@ def settings_json(settings: Settings, flags: dict[str, object]) -> list[Json]:
 
 
 def _shown(value: object) -> object:
-    if isinstance(value, HeldSecret):
-        return {"value": str(value.value), "hosts": list(value.hosts)}
+    if isinstance(value, BaseModel):
+        return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):
         return {name: _shown(one) for name, one in value.items()}
     if isinstance(value, tuple):

@@ -27,6 +27,7 @@ from kernel.storage.task_journal import (
     QUESTION,
     REJECTED,
     REVIEW,
+    ROLES,
     SORTS,
     STATES,
     UNMARKED,
@@ -63,7 +64,7 @@ class PeopleDesk:
         figures: TaskFigures,
         notifier: Notifier | None = None,
     ) -> None:
-        """`submit` has the engine go on with a run; `authors` gives who wrote the workflow of a run; `evidence` an
+        """`submit` has the engine go on with a run; `authors` gives who wrote a spec, by its hash; `evidence` an
         answer's body as a principal may see it.
         """
         self._tasks = tasks
@@ -116,6 +117,12 @@ class PeopleDesk:
             self._tasks.view(task_id, actor.id)
             found, stands, events = self._tasks.whole(task_id)
         return task_detail(found, stands, events, actor, self._evidence) | {"may_decide": refusal is None}
+
+    def form(self, task_id: str, actor: Principal) -> Json:
+        """The form of a task, a JSON Schema."""
+        found, stands, _ = self._tasks.whole(task_id)
+        self._rules.see(stands, actor)
+        return dict(found.content.get("form", {}))
 
     def preview(self, task_id: str, values: Mapping[str, Any], actor: Principal) -> Json:
         """What will happen where the form is filled in so: each effect and its hash, and the hash over all of it."""
@@ -196,10 +203,12 @@ class PeopleDesk:
         return self._pass_on(found, DELEGATED, key_id, actor)
 
     def escalate(self, task_id: str, actor: Principal, to: str = "", reason: str = "") -> Json:
-        """Pass a task on to whom the workflow names for that, or to `to`: a role or the id of a key."""
+        """Pass a task on to whom the workflow names for that, or to `to`: a role that oversees, or the id of a key."""
         found, stands, _ = self._tasks.whole(task_id)
         self._rules.see(stands, actor)
         target = to or str(found.content.get("escalate_to") or Role.ADMIN)
+        if to in ROLES and not Role(to).oversees:
+            raise InvalidInput(f"a task goes up to {Role.REVIEWER} or {Role.ADMIN}, or to a person, not to any {to}")
         payload = escalation(target) | {"comment": plain_text(reason, "reason", empty=True)}
         if "assignee" in payload:
             self._rules.check_holder(found, target, str(found.content.get("holders", Role.REVIEWER)))

@@ -48,7 +48,7 @@ class TaskRules:
         """Why somebody may not decide; None where they may."""
         if found.sort == REVIEW and actor.id == found.starter:
             return "who started a run cannot decide on its reviews: another person must"
-        if found.sort == REVIEW and actor.id in self._authors(found.run_id):
+        if found.sort == REVIEW and actor.id in self._authors(found.spec):
             return "who wrote a workflow cannot decide on its reviews: another person must"
         if actor.id in stands.people or not actor.role.reaches.isdisjoint(stands.roles):
             return None
@@ -63,7 +63,7 @@ class TaskRules:
 
     def check_holder(self, found: Task, key_id: str, role: str) -> None:
         """That a person may be given a task: holds its role, and neither started the run nor wrote the workflow."""
-        if found.sort == REVIEW and (key_id == found.starter or key_id in self._authors(found.run_id)):
+        if found.sort == REVIEW and (key_id == found.starter or key_id in self._authors(found.spec)):
             raise InvalidInput("who started the run or wrote the workflow cannot decide: choose another person")
         if key_id != LOCAL_OWNER.id and not self._holds(key_id, Role(role)):
             raise InvalidInput(f"{key_id} is no key of role {role} that holds; see: vouch keys list")

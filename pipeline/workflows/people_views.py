@@ -9,7 +9,7 @@ from typing import Any
 from kernel.errors import InvalidInput
 from kernel.ids import canonical_json
 from kernel.records import Principal
-from kernel.storage.task_journal import DECISIONS, ENDS, MARKED, UNMARKED, Standing, Task, TaskEvent
+from kernel.storage.task_journal import DECISIONS, ENDS, MARKED, OPENED, UNMARKED, Standing, Task, TaskEvent
 from pipeline.oversight.differences import text_diff
 from pipeline.workflows.asking import effects_json
 from pipeline.workflows.steps.base import Json
@@ -107,8 +107,8 @@ def label_of(label: str) -> str:
 
 
 def event_json(event: TaskEvent) -> Json:
-    """A step of a task, with what was said."""
-    said = {name: event.payload[name] for name in _SAID if event.payload.get(name)}
+    """A step of a task, with what was said; what its opening says is the task itself."""
+    said = {name: event.payload[name] for name in _SAID if event.payload.get(name) and event.kind != OPENED}
     label = {"label": event.label} if event.label else {}
     head = {"index": event.leaf, "kind": event.kind, "actor": event.actor, "created_at": event.created_at}
     return head | label | said

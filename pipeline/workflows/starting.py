@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ids import sha256
 from kernel.records import Principal, Role, WorkflowVersion
-from kernel.storage.runs import SYSTEM, NewEvent, NewRun, Run, RunEvent, Runs
+from kernel.storage.runs import NewEvent, NewRun, Run, RunEvent, Runs
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.journal import DONE, SKIPPED, RunState
 from pipeline.workflows.running import principal_of
@@ -207,13 +206,6 @@ class RunDesk:
         made, _ = self._runs.start(wanted, kept)
         self._submit(made, 0.0)
         return made
-
-    def wake(self, run_id: str) -> None:
-        """Have a run looked at, since something that it may wait for was decided. Does nothing where it is finished."""
-        with suppress(Conflict):
-            woken = self._runs.interrupt(run_id, NewEvent("decided"), SYSTEM)
-            if woken is not None:
-                self._submit(woken, 0.0)
 
     # --- Seeing ---------------------------------------------------------------------------------------------------
 

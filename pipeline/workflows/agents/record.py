@@ -71,12 +71,13 @@ class Record:
     def used(self, *, waits: bool = False) -> Used:
         """What was used since the last wait; of a wait what was used between the one before and it."""
         memory = self.memory
+        main = (memory.begun or {}).get("agents", {}).get(MAIN)
         now, then = (memory.reported, memory.before) if waits else (memory.spent, memory.reported)
         return Used(
             now.prompt_tokens - then.prompt_tokens,
             now.completion_tokens + now.lost - then.completion_tokens - then.lost,
             round(now.cost - then.cost, 6) if memory.spent.priced else None,
-            str((memory.begun or {}).get("agents", {}).get(MAIN, {}).get("model", "")),
+            f"{main['provider']}/{main['model']}" if main else "",
             {"tasks": (memory.waiting.ref,)} if waits and memory.waiting else {},
         )
 

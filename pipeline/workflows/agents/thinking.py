@@ -58,7 +58,7 @@ class Thinker:
         messages = turn_messages(compiled, record.given, memory, record.box.described)
         options = dict(compiled.anatomy.header.model.options)
         wanted = int(options.get("max_tokens", MOST_REPLY))
-        rate = Rate(memory, record.parts.price, pinned["model"])
+        rate = Rate(memory, record.parts.price, f"{pinned['provider']}/{pinned['model']}")
         try:
             reply, reserved = room(memory, record.given.budget, messages, wanted, rate)
         except Exhausted as used:

@@ -146,12 +146,10 @@ def test_killed_at_any_write_the_file_is_delivered_once_and_the_rest_with_one_ke
 ) -> None:
     chance = random.Random(seed)
     bench.runs.dies = lambda: chance.random() < 0.2
-    run = bench.start(weekly(web))
-    status = bench.drain(run.id).status
-    assert status == "done", outputs(bench, run.id)
-    assert {path.name: path.read_text() for path in made.settings.delivery_folder.iterdir()} == {
-        "brief.md": "south fell"
-    }
+    run = bench.drain(bench.start(weekly(web)).id)
+    assert run.status == "done", outputs(bench, run.id)
+    found = {path.name: path.read_text() for path in made.settings.delivery_folder.iterdir()}
+    assert found == {"brief.md": "south fell"}
     tickets = [one for one in web.heard if one.path == "/"]
     assert len({one.headers["idempotency-key"] for one in tickets}) == 1
     assert len([one for one in web.heard if one.path == "/hook"]) == 1, "what is recorded as done is not sent again"
