@@ -55,6 +55,7 @@ SECTIONS = {
         "releases": Entry("releases", "Sets of prompts and policy that go live together, and back.", True),
     },
     "Workflows": {
+        "workflows": Entry("workflows", "Workflows: steps that run by themselves; versions, pilots, triggers.", True),
         "runs": Entry("runs", "Runs of workflows: every step with its input, output and checks.", True),
         "worker": Entry("worker", "Work on runs of workflows, beside or without a server."),
     },

@@ -21,9 +21,9 @@ from api.schemas import Page
 from api.services import LARGEST_NUMBER
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import Role, WorkflowVersion
-from pipeline.histories import next_of, reference_json
+from pipeline.histories import next_of
 from pipeline.prompts.exchange import Incoming
-from pipeline.workflows.desk import Wanted, WorkflowDesk, outline_json
+from pipeline.workflows.desk import Wanted, WorkflowDesk
 from pipeline.workflows.diagram import mermaid_of
 from pipeline.workflows.exchange import brought_in, exported
 from pipeline.workflows.library import WorkflowLibrary, spec_of
@@ -103,7 +103,7 @@ def import_workflows(body: shapes.WorkflowImport, call: Caller, once: CarryOut) 
 )
 def check_workflow(body: shapes.WorkflowCheck, call: Caller) -> JSONResponse:
     """Whether a text can be saved, and what it might do better; 422 names line and field of what is wrong."""
-    return JSONResponse(checked_json(_library(call), body.text))
+    return JSONResponse(_desk(call).checked(body.text))
 
 
 @router.post(
@@ -221,13 +221,6 @@ def history(name: str, call: Caller, limit: Limit = 50, cursor: Cursor = None) -
     left = min(length, len(rows))
     found = _desk(call).with_words(rows[len(rows) - left :][: limit + 1])
     return JSONResponse(page(found, limit, lambda _: encode_cursor("workflow-history", left - limit)))
-
-
-def checked_json(library: WorkflowLibrary, text: str) -> dict[str, Any]:
-    """What a text is, if it can be saved. Raises InvalidInput that names line and field of what is wrong."""
-    found, warnings = library.draft(text)
-    told = [{"line": one.line, "field": one.field, "message": one.message} for one in warnings]
-    return reference_json(found) | {"outline": outline_json(spec_of(found)), "warnings": told}
 
 
 def changing(call: Call, name: str, act: Callable[[WorkflowLibrary], object]) -> Callable[[], dict[str, Any]]:

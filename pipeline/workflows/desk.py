@@ -20,7 +20,6 @@ from pipeline.workflows.library import WorkflowLibrary, spec_of
 from pipeline.workflows.sections import sections_of
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.state import DRAFT, LIVE, RETIRED_STATE, STATES, LibraryState, WorkflowState
-from pipeline.workflows.triggers import held_by, triggers_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,14 @@ class WorkflowDesk:
         """One version as it is for good: nothing of this ever changes. Raises NotFound."""
         version = self._library.find(f"{name}@{number}")
         return about_json(version) | {"text": version.text, "outline": outline_json(spec_of(version))}
+
+    def checked(self, text: str) -> Json:
+        """What a text is, if it can be saved, and what it might do better. Raises InvalidInput that names line and
+        field of what is wrong.
+        """
+        found, warnings = self._library.draft(text)
+        told = [{"line": one.line, "field": one.field, "message": one.message} for one in warnings]
+        return reference_json(found) | {"outline": outline_json(spec_of(found)), "warnings": told}
 
     def cards(self, wanted: Wanted | None = None) -> list[Json]:
         """What is live, by name, as somebody sees it who runs it."""
@@ -224,11 +231,6 @@ def card_json(live: WorkflowVersion) -> Json:
         "inputs": spec.inputs,
         "example": spec.example,
     }
-
-
-def version_triggers(version: WorkflowVersion) -> list[Json]:
-    """The triggers that a version would have, were it live."""
-    return triggers_json(held_by(version))
 
 
 def _mentions(item: Json, words: str) -> bool:
