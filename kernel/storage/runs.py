@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, or_, select, update
 
 from kernel.errors import Conflict, NotFound
 from kernel.ids import random_id
@@ -389,7 +389,7 @@ def _one(connection: Connection, run_id: str) -> Run:
     return run_record(row)
 
 
-_MINE = bindparam("mine")
+_MINE: BindParameter[str] = bindparam("mine")
 _STANDING = select(
     run_state.c.epoch,
     run_state.c.status,
