@@ -37,7 +37,7 @@ def made() -> Iterator[FastWorkspace]:
 
 @pytest.fixture
 def library(made: FastWorkspace) -> WorkflowLibrary:
-    return WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False))
+    return WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False), shipped=dict)
 
 
 @pytest.fixture
