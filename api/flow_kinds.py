@@ -25,10 +25,11 @@ from pipeline.workflows.agents.ports import Parts as AgentParts
 from pipeline.workflows.agents.prompts import RunPrompts
 from pipeline.workflows.agents.reach import CorpusReach
 from pipeline.workflows.agents.requests import EgressRequests
-from pipeline.workflows.asking import Asks
+from pipeline.workflows.asking import Asks, Notifier
 from pipeline.workflows.breakers import GuardedGenerator, Guards, RateRule
 from pipeline.workflows.costs import Price, Prices
 from pipeline.workflows.expressions import evaluate
+from pipeline.workflows.notices import WebhookNotifier
 from pipeline.workflows.sinks.files import Folder
 from pipeline.workflows.sinks.mail import Recipients
 from pipeline.workflows.spec import seconds_of
@@ -134,6 +135,20 @@ def secrets_of(settings: Settings) -> Mapping[str, Secret]:
 def prices_of(settings: Settings) -> Prices:
     """What models cost."""
     return Prices({name: Price(one.prompt, one.completion) for name, one in settings.workflow_prices.items()})
+
+
+def notifier_of(workspace: Workspace, guards: Guards) -> Notifier | None:
+    """What tells people that something waits for them; None where only the inbox does. Raises InvalidInput where it has
+    no secret to sign with.
+    """
+    settings = workspace.settings
+    if settings.workflow_notify_url is None:
+        return None
+    secret = secrets_of(settings).get(settings.workflow_notify_secret or "")
+    if secret is None:
+        raise InvalidInput("workflow_notify_url needs workflow_notify_secret, the name of one of workflow_secrets")
+    egress = Egress(Hosts(settings.workflow_http_allow))
+    return WebhookNotifier(settings.workflow_notify_url, secret.value, egress, guards)
 
 
 def mail_route(settings: Settings) -> MailRoute | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from api.assembly import Workspace
-from api.flow_kinds import every_kind
+from api.flow_kinds import every_kind, guards_of, notifier_of
 from kernel.errors import NotFound, VouchError
 from kernel.records import LOCAL_OWNER, Principal, WorkflowVersion
 from kernel.storage.engine_database import EngineDatabase
@@ -20,7 +20,7 @@ from kernel.storage.tasks import Tasks
 from kernel.storage.triggers import DocumentChanges, EventSecrets
 from kernel.storage.workflows import Workflows
 from pipeline.prompts.library import Asker
-from pipeline.workflows.asking import Asks, Watch
+from pipeline.workflows.asking import Asks, Notifier, Watch
 from pipeline.workflows.chain import Chains, RunReader, answer_link
 from pipeline.workflows.contracts import check_workflow
 from pipeline.workflows.desk import WorkflowDesk
@@ -238,7 +238,11 @@ class Flows:
 
     @cached_property
     def asks(self) -> Asks:
-        return Asks(self.tasks, self.submit)
+        return Asks(self.tasks, self.submit, self._notifier)
+
+    @cached_property
+    def _notifier(self) -> Notifier | None:
+        return notifier_of(self._workspace, guards_of(self._workspace))
 
     @cached_property
     def watch(self) -> Watch:
@@ -255,6 +259,7 @@ class Flows:
             authors=self._authors,
             evidence=self._evidence,
             figures=TaskFigures(self._workspace.database),
+            notifier=self._notifier,
         )
 
     @cached_property

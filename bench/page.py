@@ -98,7 +98,7 @@ the tests' toy model but for replays. Each tampering is one change behind the pr
 PROMPTS = """`make bench-prompts`: what the library of prompts adds to an answer, with 520 prompts and a journal of
 2,000 moves, and how fast it is searched (real vectors, each query new)."""
 
-WORKFLOWS = """`make bench-workflows`: runs of 20 steps that do next to nothing, each step recorded durably as an entry of
+WORKFLOWS = """`make bench-workflows`: runs of 20 steps that do next to nothing, each recorded durably as an entry of
 the ledger, on this machine's disk; one worker with four threads, beside what else the machine does."""
 
 

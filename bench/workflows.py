@@ -55,7 +55,7 @@ def main(wanted: Sequence[str]) -> int:
 
 
 def steps(flows: Flows) -> list[Row]:
-    """Milliseconds a step beside the step's own work, run by run, without the engine and with it; of which the write."""
+    """Milliseconds a step beside the step's own work, run by run, without the engine and with it."""
     spent, own = [], []
     for _ in range(RUNS):
         run = _start(flows, "chain")

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
     workflow_mail_allow: Annotated[
         tuple[str, ...], Field(description="Addresses, or @domains, that mail may go to; by default none.")
     ] = ()
+    workflow_notify_url: Annotated[
+        str | None, Field(description="Web hook that is told what waits for whom; the inbox shows it in any case.")
+    ] = None
+    workflow_notify_secret: Annotated[
+        str | None, Field(description="Name of the secret in workflow_secrets that signs what it is told.")
+    ] = None
     workflow_rates: Annotated[
         dict[str, Annotated[str, Field(pattern=r"^[1-9]\d{0,6}/([1-9]\d{0,3})?[smhd]$")]],
         Field(description="Most calls of a target in a time over all workers, such as 60/1m."),

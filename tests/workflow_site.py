@@ -1,183 +1,71 @@
-"""A workspace that runs workflows with every kind of step, in this thread; tests start runs and play the people."""
+"""The workflows of a workspace, with every kind of step, done in this thread; tests start runs and play the people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any
 
 from fast_parts import InlineParser
-from pydantic import Field
-from workflow_parts import Echo, Inbox, MortalRuns
+from workflow_parts import Echo
 
 from api.assembly import Workspace
+from api.flow_kinds import every_kind
+from api.flows import Flows
 from kernel.ids import sha256
 from kernel.records import LOCAL_OWNER, IngestReport, Principal, Role
-from kernel.storage.deliveries import Deliveries
 from kernel.storage.runs import OPEN, NewEvent, Run
-from kernel.storage.task_figures import TaskFigures
-from kernel.storage.tasks import Tasks
-from pipeline.indexing import Progress
-from pipeline.prompts.library import Asker
-from pipeline.prompts.pinned import PinnedEvidence
-from pipeline.workflows.asking import Asks
 from pipeline.workflows.contracts import check_workflow
 from pipeline.workflows.journal import RunState
-from pipeline.workflows.people import PeopleDesk
 from pipeline.workflows.reading import read_workflow
-from pipeline.workflows.running import Parts, Runner
-from pipeline.workflows.sinks.files import Folder
-from pipeline.workflows.spec import Strict, Workflow
-from pipeline.workflows.starting import Found, RunDesk, Sources, Wanted
-from pipeline.workflows.steps.agent import AgentStep
-from pipeline.workflows.steps.base import Call, Done, Kind, Pins, Plain
-from pipeline.workflows.steps.deliver import DeliverKind
-from pipeline.workflows.steps.kinds import KindParts, kinds
-from pipeline.workflows.steps.review import Review
+from pipeline.workflows.spec import Workflow
+from pipeline.workflows.starting import Found, Wanted
+from pipeline.workflows.steps.base import Kind
 
 SHIPPED = Path(__file__).parent.parent / "pipeline" / "workflows" / "shipped"
 REVIEWER = Principal("key_reviewer", Role.REVIEWER)
 
 
-class TransformWith(Strict):
-    """What is put out."""
+class Site(Flows):
+    """Runs of given specs over a workspace; no engine does them but `go`."""
 
-    value: Any
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
-
-
-class Transform(Plain):
-    """Puts out its value: stands in for the kind of that name."""
-
-    name: ClassVar[str] = "transform"
-    With: ClassVar[type[Strict]] = TransformWith
-
-    def run(self, given: TransformWith, _call: Call) -> Done:
-        return Done(given.value)
-
-
-class NoAgent(AgentStep, Plain):
-    """An agent that is never run: no model is configured."""
-
-
-class Site:
-    """Runs of given specs over a workspace."""
-
-    def __init__(self, workspace: Workspace, more: Mapping[str, Kind] | None = None) -> None:
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
         self.workspace = workspace
-        self.runs = MortalRuns(workspace.database)
-        self.inbox, self.echo = Inbox(), Echo()
+        self.echo = Echo()
         self.known: dict[str, Found] = {}
-        self.more = more or {}
         self.folders: dict[str, Path] = {}
 
     @cached_property
     def kinds(self) -> Mapping[str, Kind]:
-        """Every kind, and those of the test."""
-        made = self.workspace
-        settings = made.settings
-        evidence = PinnedEvidence(
-            made.embedder,
-            made.snapshots,
-            lambda: made.searcher,
-            settings.chunk_tokens,
-            settings.candidates,
-            settings.top_k,
-            settings.context_tokens,
-        )
-        parts = KindParts(
-            runs=self.runs,
-            catalog=made.catalog,
-            snapshots=made.snapshots,
-            releases=made.releases,
-            library=made.prompts,
-            runner=made.prompt_runner,
-            answering=lambda: made.answering,
-            embedder=lambda: made.embedder,
-            evidence=lambda: evidence,
-            checks=lambda: made.checks,
-            entities=lambda: made.entities,
-            checker=lambda: None,
-            read_again=self.read_again,
-            sources=lambda: list(self.folders),
-            start_child=self._child,
-        )
-        return {"echo": self.echo, **kinds(parts), **self._others(), **self.more}
+        """Every kind, and the test's own."""
+        return {"echo": self.echo, **every_kind(self.workspace, self.asks, self._start_child)}
 
-    def _others(self) -> Mapping[str, Kind]:
-        unused = cast("Any", None)
-        delivering = DeliverKind(Deliveries(self.workspace.database), Folder(self.delivered), unused, {}, None, unused)
-        found: tuple[Kind, ...] = (Transform(), Review(self.asks), delivering, NoAgent(unused))
-        return {one.name: one for one in found}
+    def submit(self, run: Run, seconds: float) -> None:
+        """Turns are done by `go`."""
 
-    @property
-    def delivered(self) -> Path:
-        """Where files are delivered to."""
-        return self.workspace.settings.workspace_folder / "delivered"
+    def spec(self, digest: str) -> Workflow:
+        return next(one.spec for one in self.known.values() if one.sha256 == digest)
 
-    @cached_property
-    def runner(self) -> Runner:
-        return Runner(Parts(self.runs, self._spec, self.kinds, self.inbox, lambda run, seconds: None))
+    def _find(self, reference: str, principal: Principal) -> Found:
+        return self.known[reference.partition("@")[0]]
 
-    @cached_property
-    def desk(self) -> RunDesk:
-        sources = Sources(self._find, lambda name, _: self.known[name], self._prompt, self._pins)
-        return RunDesk(self.runs, self.kinds, sources, lambda run, seconds: None)
-
-    # --- People ---------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def asks(self) -> Asks:
-        return Asks(Tasks(self.workspace.database))
-
-    @cached_property
-    def people(self) -> PeopleDesk:
-        """The desk of who decides; a run that was decided on goes on with `go`."""
-        return PeopleDesk(
-            Tasks(self.workspace.database),
-            self.workspace.keys,
-            self.asks,
-            preview=self.runner.preview,
-            wake=self._wake,
-            authors=lambda _: [],
-            evidence=lambda *_: None,
-            figures=TaskFigures(self.workspace.database),
-        )
-
-    def task(self, run: Run) -> dict[str, Any]:
-        """What waits for a reviewer in a run: all that they see of it."""
-        (found,) = self.people.items(REVIEWER, limit=5, state="open", run_id=run.id)
-        return dict(self.people.show(found["id"], REVIEWER))
-
-    def approve(self, run: Run, values: Mapping[str, Any] | None = None) -> Run:
-        """Approve what waits, with changes to its form, and go on."""
-        task = self.task(run)
-        seen = self.people.preview(task["id"], values or {}, REVIEWER)["payload_sha256"]
-        self.people.approve(task["id"], REVIEWER, seen, values)
-        return self.go(run.id)
-
-    def _wake(self, run_id: str) -> None:
-        self.runs.interrupt(run_id, NewEvent("decided"), "vouch")
+    def _at(self, name: str, number: int) -> Found:
+        return self.known[name]
 
     # --- Documents ------------------------------------------------------------------------------------------------
 
     def ingest(self, folder: Path, source: str) -> IngestReport:
         """Publish a folder as a source."""
         self.folders[source] = folder
-        return self.read_again(source, lambda *_: None)
+        return self.workspace.indexer.ingest(InlineParser(), [folder], source)[0]
 
-    def read_again(self, source: str, progress: Progress) -> IngestReport:
-        return self.workspace.indexer.ingest(InlineParser(), [self.folders[source]], source, progress)[0]
+    # --- Runs -----------------------------------------------------------------------------------------------------
 
-    # --- Workflows ------------------------------------------------------------------------------------------------
-
-    def example(self, name: str, *, given: Mapping[str, Any] | None = None) -> Run:
+    def example(self, name: str, given: Mapping[str, Any] | None = None) -> Run:
         """Start a shipped workflow on its example, or on another input, and go as far as it goes."""
         spec = shipped(name)
-        folder = SHIPPED / "examples" / name.replace("-", "_")
-        if folder.is_dir() and f"example-{name}" not in self.folders:
-            self.ingest(folder, f"example-{name}")
         check_workflow(spec, self.kinds)
         return self.go(self.start(spec, spec.example if given is None else given).id)
 
@@ -193,63 +81,82 @@ class Site:
         """Start a run of a spec; `inputs` take anything where it does not say."""
         if not isinstance(spec, Workflow):
             spec = Workflow.model_validate({"name": "test", "inputs": {"type": "object"}, "stakes": "low"} | dict(spec))
-        self.know(spec)
+        if self.known.get(spec.name) is None or self.known[spec.name].spec != spec:
+            self.know(spec)
         return self.desk.start(Wanted(spec.name, given or {}, who))
 
     def go(self, run_id: str, most: int = 200) -> Run:
         """Do turns of a run, and of those that it started, until it waits for a person or is finished."""
         for _ in range(most):
-            run = self.runs.get(run_id)
             for child in self.runs.children(run_id):
                 if child.status in ("queued", "running"):
                     self.go(child.id)
             run = self.runs.get(run_id)
-            if run.status not in OPEN or (run.status == "waiting" and run.wake_at is None):
+            if run.status not in OPEN or (run.status == "waiting" and (run.wake_at is None or self._asked(run))):
                 return run
             self.runner.advance(run_id, run.turn)
         return self.runs.get(run_id)
+
+    def _asked(self, run: Run) -> bool:
+        return bool(self.people.items(REVIEWER, limit=1, state="open", run_id=run.id))
+
+    def nudge(self, run: Run) -> Run:
+        """Have a waiting run looked at again."""
+        self.runs.interrupt(run.id, NewEvent("decided"), "vouch")
+        return self.go(run.id)
 
     def done(
         self, spec: Mapping[str, Any] | Workflow, given: Mapping[str, Any] | None = None, who: Principal = LOCAL_OWNER
     ) -> dict[str, Any]:
         """Outputs of all steps of a run that ends well."""
-        run = self.go(self.start(spec, given, who).id)
+        return self.outputs(self.go(self.start(spec, given, who).id))
+
+    def outputs(self, run: Run) -> dict[str, Any]:
+        """Outputs of all steps of a run that ended well; under `""` what the run gives."""
         state = self.state(run)
         assert run.status == "done", (run.status, {n: (s.status, s.error) for n, s in state.steps.items()})
-        return {name: one.output for name, one in state.steps.items()}
+        return {name: one.output for name, one in state.steps.items()} | {"": (state.finished or {})["output"]}
 
     def failed(
         self, spec: Mapping[str, Any] | Workflow, given: Mapping[str, Any] | None = None, who: Principal = LOCAL_OWNER
     ) -> dict[str, Any]:
         """The error of the step at which a run fails, with its output."""
-        run = self.go(self.start(spec, given, who).id)
+        return self.error(self.go(self.start(spec, given, who).id))
+
+    def error(self, run: Run) -> dict[str, Any]:
+        """The error of the step at which a run failed, with the step's name and output."""
         state = self.state(run)
-        assert run.status == "failed", {n: (s.status, s.output) for n, s in state.steps.items()}
-        bad = [one for one in state.steps.values() if one.status == "failed"]
-        return {**(bad[-1].error or {}), "output": bad[-1].output, "attempts": bad[-1].attempts}
+        assert run.status == "failed", (run.status, {n: (s.status, s.output) for n, s in state.steps.items()})
+        name = str((state.stopped or {})["step"])
+        bad = state.of(name) if not state.items.get(name) else next(iter(state.items[name].values()))
+        return {**(bad.error or {}), "step": name, "output": bad.output}
 
     def state(self, run: Run) -> RunState:
         return RunState().after(self.runs.events(run.id))
 
-    def _child(self, call: Call, name: str, given: Mapping[str, Any]) -> str:
-        return self.desk.start_child(call, name, given)
+    # --- People ---------------------------------------------------------------------------------------------------
 
-    def _spec(self, digest: str) -> Workflow:
-        return next(one.spec for one in self.known.values() if one.sha256 == digest)
+    def task(self, run: Run) -> dict[str, Any]:
+        """What waits for a reviewer in a run: all that they see of it."""
+        (found,) = self.people.items(REVIEWER, limit=5, state="open", run_id=run.id)
+        return dict(self.people.show(found["id"], REVIEWER))
 
-    def _find(self, reference: str, _principal: Principal) -> Found:
-        return self.known[reference.partition("@")[0]]
+    def approve(self, run: Run, values: Mapping[str, Any] | None = None) -> Run:
+        """Approve what waits, with changes to its form, and go on."""
+        task = self.task(run)
+        seen = self.people.preview(task["id"], values or {}, REVIEWER)["payload_sha256"]
+        self.people.approve(task["id"], REVIEWER, seen, values)
+        return self.go(run.id)
 
-    def _prompt(self, name: str, principal: Principal, stakes: str) -> tuple[int, str]:
-        model = self.workspace.answering.model
-        version = self.workspace.prompts.choose(name, Asker(principal, None, model, stakes)).version
-        return version.version, version.sha256
+    def reject(self, run: Run) -> Run:
+        """Reject what waits, and go on."""
+        self.people.reject(self.task(run)["id"], "no", REVIEWER)
+        return self.go(run.id)
 
-    def _pins(self) -> Pins:
-        made = self.workspace
-        state = made.snapshots.live()
-        policy = made.policies.in_force().version.sha256
-        return Pins("", policy, state.snapshot, state.access_version, made.answering.model)
+    def delivered(self) -> dict[str, str]:
+        """Every file that was delivered, by its path."""
+        folder = self.workspace.settings.delivery_folder
+        return {str(one.relative_to(folder)): one.read_text() for one in folder.rglob("*") if one.is_file()}
 
 
 def step(name: str, kind: str, /, *needs: str, **given: Any) -> dict[str, Any]:

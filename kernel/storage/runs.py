@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, or_, select, update
 
 from kernel.errors import Conflict, NotFound
 from kernel.ids import random_id
@@ -236,8 +236,8 @@ class Runs:
         (a cancellation), then these. Raises Superseded where another worker took the run, or it ended.
         """
         with self._database.write() as connection:
-            _check_epoch(connection, run_id, epoch)
-            others = _events(connection, run_id, seen, words=True)
+            newest = _newest(connection, run_id, epoch)
+            others = _events(connection, run_id, seen, words=True) if newest > seen else []
             return [*others, *_append(self._database, connection, run_id, events, SYSTEM)]
 
     def release(self, run_id: str, epoch: int, seen: int, wake_at: str | None) -> Run | None:
@@ -245,9 +245,7 @@ class Runs:
         `seen`: then there is more to do first. Raises Superseded.
         """
         with self._database.write() as connection:
-            _check_epoch(connection, run_id, epoch)
-            newest = select(func.max(run_event.c.leaf)).where(run_event.c.run_id == run_id)
-            if (connection.execute(newest).scalar() or -1) > seen:
+            if _newest(connection, run_id, epoch) > seen:
                 return None
             turn = run_state.c.turn + 1 if wake_at is not None else run_state.c.turn
             change = update(run_state).where(run_state.c.run_id == run_id)
@@ -260,7 +258,7 @@ class Runs:
         The journal of that run says so, too: it may be under way, and looks there before it lets go.
         """
         with self._database.write() as connection:
-            _check_epoch(connection, run_id, epoch)
+            _newest(connection, run_id, epoch)
             (made,) = _append(self._database, connection, run_id, [ending], SYSTEM)
             change = update(run_state).where(run_state.c.run_id == run_id)
             ended = {"status": ending.data["status"], "finished_at": made.created_at, "wake_at": None}
@@ -391,11 +389,25 @@ def _one(connection: Connection, run_id: str) -> Run:
     return run_record(row)
 
 
-def _check_epoch(connection: Connection, run_id: str, epoch: int) -> None:
-    query = select(run_state.c.epoch, run_state.c.status).where(run_state.c.run_id == run_id)
-    found = connection.execute(query).first()
+_MINE: BindParameter[str] = bindparam("mine")
+_STANDING = select(
+    run_state.c.epoch,
+    run_state.c.status,
+    func.coalesce(
+        select(func.max(run_event.c.leaf)).where(run_event.c.run_id == _MINE).scalar_subquery(),
+        -1,
+    ).label("newest"),
+).where(run_state.c.run_id == _MINE)
+"""Who may write of a run, and the newest row of its journal: asked before every write, so made once."""
+_INSERT = run_event.insert()
+
+
+def _newest(connection: Connection, run_id: str, epoch: int) -> int:
+    """The newest row of a run's journal. Raises Superseded where this epoch may not write of it."""
+    found = connection.execute(_STANDING, {"mine": run_id}).first()
     if found is None or found.epoch != epoch or found.status in ENDS:
         raise Superseded(f"run {run_id} was taken over")
+    return int(found.newest)
 
 
 def _append(
@@ -407,7 +419,7 @@ def _append(
         leaf = append(database, connection, f"run.{event.kind}", run_id, event_facts(event), payload, moment)
         row = {"leaf": leaf.number, "run_id": run_id, "kind": event.kind, "step": event.step, "item": event.item}
         row |= {"attempt": event.attempt, "data": dumps(dict(event.data)), "actor": actor, "created_at": moment}
-        connection.execute(run_event.insert(), row)
+        connection.execute(_INSERT, row)
         values = (event.kind, event.step, event.item, event.attempt, event.data, actor, moment, event.words)
         made.append(RunEvent(leaf.number, run_id, *values))
     return made

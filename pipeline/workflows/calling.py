@@ -44,6 +44,7 @@ class Came:
 
 
 def attempt(
+    hand: Hand,
     kind: Kind,
     given: Callable[[], Mapping[str, Any]],
     call: Call,
@@ -59,7 +60,7 @@ def attempt(
             approved(filled)
         args = read_with(kind, filled)
         act = (lambda: kind.run(args, call)) if waited is None else (lambda: kind.resume(args, call, waited))
-        outcome: Done | Waits | Failure = within(call.step.timeout, act)
+        outcome: Done | Waits | Failure = hand.do(call.step.timeout, act)
     except Superseded:
         raise
     except StepFailed as error:
@@ -81,26 +82,53 @@ def read_with(kind: Kind, filled: Mapping[str, Any]) -> Any:
         raise InvalidInput(f"with: {faults_text(error)}") from error
 
 
-def within(seconds: float, act: Callable[[], T]) -> T:
-    """The result of `act`, done in a thread of its own. Raises StepFailed where it takes longer: what it still comes to
-    is dropped.
+class Hand:
+    """Does one thing at a time in a thread of its own, so that what takes too long can be left alone. The thread is
+    kept for the next thing; one that was left alone gets a successor, and ends with what it does.
     """
-    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
-    def done() -> None:
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[Callable[[], None] | None] | None = None
+
+    def do(self, seconds: float, act: Callable[[], T]) -> T:
+        """The result of `act`, or what it raises. Raises StepFailed where it takes longer: what it still comes to is
+        dropped.
+        """
+        results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+        def done() -> None:
+            try:
+                results.put((act(), None))
+            except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+                results.put((None, error))
+
+        asked = self._asked = self._asked or _thread()
+        asked.put(done)
         try:
-            results.put((act(), None))
-        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-            results.put((None, error))
+            result, error = results.get(timeout=seconds)
+        except Empty:
+            self.rest()
+            raise StepFailed(f"it took longer than {seconds:g} s", slug="timeout", retryable=True) from None
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
 
-    Thread(target=done, daemon=True, name="step").start()
-    try:
-        result, error = results.get(timeout=seconds)
-    except Empty:
-        raise StepFailed(f"it took longer than {seconds:g} s", slug="timeout", retryable=True) from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    def rest(self) -> None:
+        """Let the thread end."""
+        if self._asked is not None:
+            self._asked.put(None)
+            self._asked = None
+
+
+def _thread() -> SimpleQueue[Callable[[], None] | None]:
+    asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def work() -> None:
+        while (act := asked.get()) is not None:
+            act()
+
+    Thread(target=work, daemon=True, name="vouch-step").start()
+    return asked
 
 
 def approval_of(

@@ -19,7 +19,7 @@ from kernel.ports import OutputChecker
 from kernel.records import Principal, Role
 from kernel.storage.runs import CANCELLED, DONE, FAILED, FINISHED, NewEvent, Run, Runs, Superseded
 from pipeline.workflows import journal, outcomes
-from pipeline.workflows.calling import Came, Failure, approval_of, attempt, timed
+from pipeline.workflows.calling import Came, Failure, Hand, approval_of, attempt, timed
 from pipeline.workflows.checks import Finding, Judging, former_values, judged
 from pipeline.workflows.expressions import evaluate, fill
 from pipeline.workflows.journal import RunState, StepState
@@ -82,10 +82,13 @@ class Runner:
             ending = {"status": FAILED, "seconds": 0.0, "used": {}, "slug": "erased"}
             self._parts.runs.finish(run_id, taken.epoch, NewEvent(FINISHED, data=ending))
             return
+        made = _Turn(self._parts, taken)
         try:
-            _Turn(self._parts, taken).go()
+            made.go()
         except Superseded:
             _log.info("run %s was taken over", run_id)
+        finally:
+            made.hand.rest()
 
     def preview(self, run_id: str, step_id: str, output: Mapping[str, Any]) -> Mapping[str, Any]:
         """The filled-in `with` of the steps that act on a review, were `output` what it came to."""
@@ -121,6 +124,7 @@ class _Turn:
         self._sight = Sight(run, self._spec, self._pins.snapshot)
         self._looked: set[tuple[str, int | None]] = set()
         self._under_way: object | None = None
+        self.hand = Hand()
         self._noting = Lock()
 
     # --- The loop -------------------------------------------------------------------------------------------------
@@ -233,7 +237,7 @@ class _Turn:
         if kind.effect(step.with_):
             approved = approval_of(self._spec, step, lambda name: self._state.of(name).output)
         try:
-            return attempt(kind, lambda: fill(step.with_, visible), call, _waited(known), approved)
+            return attempt(self.hand, kind, lambda: fill(step.with_, visible), call, _waited(known), approved)
         finally:
             with self._noting:
                 self._under_way = None
@@ -344,7 +348,7 @@ class _Turn:
             known = self._state.of(this.step.id, this.place)
             visible = self._sight.step(self._state, this.step, this.place) | {"output": known.output}
             call = timed(self._call(this, visible, known, ":undo"), this.step.timeout)
-            self._write(undo(self._parts.kinds, this, call))
+            self._write(undo(self.hand, self._parts.kinds, this, call))
         self._finish(CANCELLED if self._state.cancelled is not None else FAILED, None)
 
     def _complete(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kernel.storage.runs import NewEvent
 from pipeline.workflows import journal
-from pipeline.workflows.calling import Came, Failure, attempt
+from pipeline.workflows.calling import Came, Failure, Hand, attempt
 from pipeline.workflows.expressions import fill
 from pipeline.workflows.journal import RunState, undo_key
 from pipeline.workflows.outcomes import LONGEST_REASON, Try, facts, wait_of
@@ -34,12 +34,12 @@ def to_undo(spec: Workflow, state: RunState) -> list[Try]:
     return [this for _, this in sorted(found, key=lambda one: -one[0])]
 
 
-def undo(kinds: Mapping[str, Kind], this: Try, call: Call) -> NewEvent:
+def undo(hand: Hand, kinds: Mapping[str, Kind], this: Try, call: Call) -> NewEvent:
     """Take one step back, with as many tries as it has itself; what the journal says of it. Where it cannot be taken
     back, that is said, and the others are taken back all the same.
     """
     for tries in range(1, this.step.retry.attempts + 1):
-        came = _tried(kinds, call, tries)
+        came = _tried(hand, kinds, call, tries)
         if isinstance(came.outcome, Done):
             words = {"output": came.outcome.output, "with": came.given}
             return replace(this.event("undone", facts(came, came.outcome.used), words), attempt=tries)
@@ -51,6 +51,6 @@ def undo(kinds: Mapping[str, Kind], this: Try, call: Call) -> NewEvent:
     return replace(this.event("undo_failed", data, {"error": failure.message[:LONGEST_REASON]}), attempt=tries)
 
 
-def _tried(kinds: Mapping[str, Kind], call: Call, tries: int) -> Came:
+def _tried(hand: Hand, kinds: Mapping[str, Kind], call: Call, tries: int) -> Came:
     how: Any = call.step.undo
-    return attempt(kinds[how.kind], lambda: fill(how.with_, call.visible), replace(call, attempt=tries))
+    return attempt(hand, kinds[how.kind], lambda: fill(how.with_, call.visible), replace(call, attempt=tries))

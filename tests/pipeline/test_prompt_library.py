@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, VouchError
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
-from kernel.storage.prompts import PromptEvent
+from kernel.storage.versioned import Event
 from pipeline.prompts.gates import Gates
 from pipeline.prompts.library import DEFAULT, Asker, PromptLibrary, shipped_prompt
 from pipeline.prompts.state import LibraryState
@@ -167,7 +167,7 @@ def test_drafts_are_not_for_apps(library: PromptLibrary) -> None:
 def test_a_long_journal_is_read_in_proportion_to_its_length() -> None:
     """100,000 moves, in far less than a copy of all of them for each would take; and a fold leaves its past alone."""
     rows = [
-        PromptEvent(n, "p", n % 7 + 1, "labelled", "staging" if n % 3 else "production", {"before": n % 5}, "a", "t")
+        Event(n, "p", n % 7 + 1, "labelled", "staging" if n % 3 else "production", {"before": n % 5}, "a", "t")
         for n in range(100_000)
     ]
     begin = time.process_time()

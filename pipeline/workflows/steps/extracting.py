@@ -21,7 +21,17 @@ from pipeline.prompts.cases import PinnedPassage
 from pipeline.prompts.library import DEFAULT, PromptLibrary
 from pipeline.prompts.pinned import PinnedEvidence
 from pipeline.workflows.spec import Id, Stakes, Step, Strict, Words
-from pipeline.workflows.steps.asking import COUNT, MAYBE, TEXT, Text, TopK, refuse_ungrounded, released, used_for
+from pipeline.workflows.steps.asking import (
+    COUNT,
+    MAYBE,
+    NUMBER,
+    TEXT,
+    Text,
+    TopK,
+    refuse_ungrounded,
+    released,
+    used_for,
+)
 from pipeline.workflows.steps.base import Call, Done, Plain, StepFailed, Waits
 from pipeline.workflows.steps.pinned import Snapshot, as_of, chosen, same_model, state_at, whole
 from pipeline.workflows.values import ValueType, value_in
@@ -38,11 +48,12 @@ _SORTS: Mapping[str, Mapping[str, Any]] = {
 
 
 class FieldWanted(Strict):
-    """A field: the question whose answer it is, and of what type its value is."""
+    """A field: the question whose answer it is, of what type its value is, and how sure the answer must be."""
 
     question: Text
     type: ValueType = "text"
     required: bool = False
+    confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class ExtractWith(Strict):
@@ -161,16 +172,25 @@ class Extract(Plain):
         grounded = ground(generation, evidence, checks, wanted.question)
         sentences = [sentence_json(one) for one in grounded.sentences]
         citations = [citation_json(one) | {"document_id": None, "chunk_id": None} for one in grounded.citations]
-        return {"id": None, "sentences": sentences, "citations": citations}
+        return {"id": None, "sentences": sentences, "citations": citations, "confidence": grounded.confidence}
 
 
 def _field(wanted: FieldWanted, answer: Mapping[str, Any], document: DocumentInfo | None) -> dict[str, Any]:
-    """What an answer gives to a field: only from sentences that their quotes support, only quotes of the document."""
+    """What an answer gives to a field, if it is sure enough: only from sentences that their quotes support, and only
+    from quotes of the document.
+    """
     good = {name for one in answer["sentences"] if one["support"]["label"] == SUPPORTED for name in one["citations"]}
     of = document.id if document else None
     citations = [one for one in answer["citations"] if one["id"] in good and one["document_id"] == of]
-    found = value_in([one["quote"] for one in citations], wanted.type, wanted.question)
-    shown = {"value": None, "found": False, "citation": None, "answer": answer["id"]}
+    sure = answer["confidence"] >= wanted.confidence
+    found = value_in([one["quote"] for one in citations], wanted.type, wanted.question) if sure else None
+    shown = {
+        "value": None,
+        "found": False,
+        "confidence": answer["confidence"],
+        "citation": None,
+        "answer": answer["id"],
+    }
     if found is None:
         return shown
     names = ("document_id", "chunk_id", "title", "quote", "start", "end", "page")
@@ -182,4 +202,6 @@ def _schema(wanted: Mapping[str, Any]) -> dict[str, Any]:
     value = sort if wanted.get("required") else {"anyOf": [sort, {"type": "null"}]}
     cited = {"document_id": MAYBE, "chunk_id": MAYBE, "title": TEXT, "quote": TEXT, "start": COUNT, "end": COUNT}
     citation = {"anyOf": [whole(cited), {"type": "null"}]}
-    return whole({"value": value, "found": {"type": "boolean"}, "citation": citation, "answer": MAYBE})
+    return whole(
+        {"value": value, "found": {"type": "boolean"}, "confidence": NUMBER, "citation": citation, "answer": MAYBE}
+    )

@@ -108,7 +108,7 @@ class Golden(Strict):
 class EvaluateWith(Strict):
     """Golden questions, asked of the live snapshot by default, since that is what callers get from now on."""
 
-    questions: Annotated[list[Golden], Field(min_length=1, max_length=500)]
+    questions: Annotated[list[Golden], Field(max_length=500)]
     k: Annotated[int, Field(ge=1, le=100)] = 5
     answers: bool = True
     snapshot: Snapshot = "live"
@@ -163,7 +163,7 @@ def _summed(
 ) -> dict[str, Any]:
     asked = sum(1 for one in given.questions if one.documents)
     hit = round(1 - len(misses) / asked, 4) if asked else None
-    decided = round(1 - len(wrong) / len(given.questions), 4) if given.answers else None
+    decided = round(1 - len(wrong) / len(given.questions), 4) if given.answers and given.questions else None
     return {
         "questions": len(given.questions),
         "k": given.k,

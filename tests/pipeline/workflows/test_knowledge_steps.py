@@ -16,7 +16,6 @@ from workflow_site import Site, step
 from kernel.errors import InvalidInput, NotFound
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.settings import Settings
-from kernel.storage.runs import NewEvent
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.spec import Step, Workflow
 
@@ -92,8 +91,7 @@ def test_a_run_sees_the_documents_of_its_start_and_a_live_step_those_of_now(site
     (site.folders["pages"] / "harbour.md").write_text("# harbour\n\nThe harbour office is closed.\n")
     site.ingest(site.folders["pages"], "pages")
     PEOPLE["somebody"] = "go on"
-    site.runs.interrupt(run.id, NewEvent("decided"), "x")
-    assert site.go(run.id).status == "done"
+    assert site.nudge(run).status == "done"
     made = {name: one.output for name, one in site.state(run).steps.items()}
     assert made["pinned"]["documents"] == []
     assert made["asked"]["retrieval"]["snapshot"] == run.said["pins"]["snapshot"]
@@ -204,7 +202,7 @@ def test_labels_fall_back_in_the_declared_way(site: Site) -> None:
     refused = step("x", "classify", text="bananas", labels=labels, at_least=least)
     assert site.failed({"steps": [refused]})["slug"] == "unsure"
     must = step("x", "classify", text="x", labels=labels, prompt={**triage, "fallback": "fail"})
-    assert site.failed({"steps": [must]})["slug"] == "invalid-input"
+    assert site.failed({"steps": [must]})["slug"] == "no-model"
 
 
 def test_golden_questions_name_what_was_missed_and_what_should_not_have_been_answered(site: Site) -> None:
@@ -259,8 +257,7 @@ def test_a_prompt_runs_at_the_version_of_the_runs_start(tmp_path: Path) -> None:
         second = release(made, prompt_text("shorten", header=schema, task="Shorten otherwise: {{text}}"))
         made.prompts.retire("shorten", 0, EDITOR)
         PEOPLE["prompt"] = 1
-        site.runs.interrupt(run.id, NewEvent("decided"), "x")
-        assert site.go(run.id).status == "done"
+        assert site.nudge(run).status == "done"
         output = site.state(run).of("told").output
         assert output["json"] == {"word": "one"}
         assert output["prompt"]["sha256"] == first.sha256 != second.sha256
@@ -310,7 +307,7 @@ def test_a_workflow_within_a_workflow_waits_without_a_turn_and_ends_as_it_does(s
     assert "at step a" in failed["message"]
 
 
-def test_a_child_that_ends_while_its_parent_lets_go_is_not_missed(site: Site) -> None:
+def test_a_child_that_ends_while_its_parent_lets_go_is_not_missed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     child = {"name": "quick", "steps": [step("a", "echo", value=1)], "inputs": {"type": "object"}}
     site.know(Workflow.model_validate(child))
     run = site.start({"steps": [step("sub", "workflow", name="quick")]})
@@ -323,6 +320,6 @@ def test_a_child_that_ends_while_its_parent_lets_go_is_not_missed(site: Site) ->
                     site.runner.advance(one.id, one.turn)
         return release_as_it_is(run_id, epoch, seen, wake_at)
 
-    site.runs.release = child_first  # type: ignore[method-assign]
+    monkeypatch.setattr(site.runs, "release", child_first)
     site.runner.advance(run.id, 0)
     assert site.runs.get(run.id).status == "done"
