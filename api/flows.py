@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from api.assembly import Workspace
-from api.flow_kinds import every_kind, guards_of, notifier_of
+from api.flow_kinds import every_kind, guards_of, notifier_of, prices_of
 from kernel.errors import NotFound, VouchError
 from kernel.records import LOCAL_OWNER, Principal, WorkflowVersion
 from kernel.storage.engine_database import EngineDatabase
@@ -19,21 +19,24 @@ from kernel.storage.task_figures import TaskFigures
 from kernel.storage.tasks import Tasks
 from kernel.storage.triggers import DocumentChanges, EventSecrets
 from kernel.storage.workflows import Workflows
+from pipeline.prompts.anatomy import read_prompt
 from pipeline.prompts.library import Asker
 from pipeline.prompts.uses import Dependents, workflow_dependents
 from pipeline.workflows.asking import Asks, Notifier, Watch
 from pipeline.workflows.chain import Chains, RunReader, answer_link
 from pipeline.workflows.contracts import check_workflow
+from pipeline.workflows.costing import Costing
 from pipeline.workflows.desk import WorkflowDesk
 from pipeline.workflows.drafts import WorkflowPromoter
 from pipeline.workflows.engine import Engine
+from pipeline.workflows.estimates import CHARACTERS_A_TOKEN, Size
 from pipeline.workflows.gates import Proofs
 from pipeline.workflows.inbox import Inbox
 from pipeline.workflows.library import WorkflowLibrary, spec_of
 from pipeline.workflows.lines import Fault
 from pipeline.workflows.people import PeopleDesk
 from pipeline.workflows.running import Parts, Runner
-from pipeline.workflows.spec import Workflow
+from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.starting import Found, RunDesk, Sources
 from pipeline.workflows.state import LIVE
 from pipeline.workflows.steps.base import Call, Kind, Pins
@@ -235,6 +238,22 @@ class Flows:
             "tasks": lambda one: _task(self.tasks.get(one)),
         }
         return Chains(self.runs, openers)
+
+    @cached_property
+    def costing(self) -> Costing:
+        prices = prices_of(self._workspace.settings)
+        return Costing(self.runs, self._find, self._at, prices, self._size)
+
+    def _size(self, step: Step) -> Size | None:
+        """How large a call of a step is: its prompt's text, and the bound on the reply that it or the settings name."""
+        settings = self._workspace.settings
+        for name in self.kinds[step.kind].prompts(step):
+            anatomy = read_prompt(self._workspace.prompts.find(name).template)
+            passages = settings.context_tokens * CHARACTERS_A_TOKEN if anatomy.grounded else 0
+            characters = sum(map(len, anatomy.sections.values())) + int(passages)
+            most = anatomy.header.model.max_tokens or settings.openai_max_tokens
+            return Size(characters, most, self._model)
+        return None
 
     # --- People ---------------------------------------------------------------------------------------------------
 

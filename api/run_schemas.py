@@ -123,3 +123,21 @@ class RunChain(BaseModel):
     made: dict[str, list[dict[str, Any]]]
     runs: list[dict[str, Any]]
     ledger: dict[str, int]
+
+
+class RunEstimate(BaseModel):
+    """What a run will take: `likely`, and `most`."""
+
+    workflow: str
+    version: int
+    steps: list[dict[str, Any]]
+    total: dict[str, Any]
+    unpriced: Annotated[list[str], Field(description="Models whose price no setting names")]
+
+
+class RunCost(BaseModel):
+    """What a run took beside its estimate, whole and by the steps that differ; `over`: past the most that was thought."""
+
+    run: str
+    total: list[dict[str, Any]]
+    steps: list[dict[str, Any]]

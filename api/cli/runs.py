@@ -13,7 +13,7 @@ from api.cli.call import Call, command, group, number_cursor
 from api.cli.flows import flows_of
 from api.cli.following import follow, working
 from api.cli.options import Cursor, Limit
-from api.cli.output import safe, write_json
+from api.cli.output import safe, table, write_json
 from api.cli.run_text import event_line, show_run
 from api.views import Json
 from kernel.storage.runs import DONE, WAITING, Run
@@ -99,6 +99,18 @@ def compare(
     former = reader.whole(other or flows_of(call).desk.former(run_id, actor).id, actor)
     found = compared(one, former)
     call.show(found, lambda out: _show_comparison(out, found))
+
+
+@command(commands, "cost")
+def cost(call: Call, run_id: RunId, key: KeyOption = None) -> None:
+    """Show what a run took, beside what would have been estimated for it."""
+    flows = flows_of(call)
+    found = flows.costing.after(flows.desk.get(run_id, actor_of(call, key)))
+    names = ("step", "what", "actual", "likely", "most")
+    rows = [
+        [one["step"] or "the run", *(one[name] for name in names[1:])] for one in (*found["total"], *found["steps"])
+    ]
+    call.show(found, lambda out: out.print(table(names, rows)))
 
 
 @command(commands, "cancel")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
 from api.cli.flows import flows_of
 from api.cli.following import follow, working
+from api.cli.output import table
 from api.cli.run_text import show_run
 from api.cli.text_files import read_text
 from kernel.errors import InvalidInput
@@ -29,8 +31,9 @@ Reference = Annotated[
 
 
 def add_run(commands: typer.Typer) -> None:
-    """Add the command to a group."""
+    """Add the commands to a group."""
     command(commands, "run")(run)
+    command(commands, "estimate")(estimate)
 
 
 def run(
@@ -69,6 +72,37 @@ def run(
     call.show(found, lambda out: show_run(out, found))
     if ended.status not in (DONE, WAITING):
         raise typer.Exit(1)
+
+
+def estimate(
+    call: Call,
+    reference: Reference,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="The input as a JSON object; - reads standard input.")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Its own example as the input.")] = False,
+    key: KeyOption = None,
+) -> None:
+    """Estimate what a run will take, by former runs or, where there are none, by the size of its prompts."""
+    flows, actor = flows_of(call), actor_of(call, key)
+    spec = spec_of(flows.library.find(reference))
+    given = dict(spec.example or {}) if example else _given(call, reference, input_file, example)
+    found = flows.costing.before(reference, given, actor)
+    call.show(found, lambda out: _show_estimate(out, found))
+
+
+def _show_estimate(out: Console, found: dict[str, Any]) -> None:
+    columns = ("calls", "prompt_tokens", "completion_tokens", "seconds", "cost")
+    rows = [[one["step"], one["basis"], *(_span(one[name]) for name in columns)] for one in found["steps"]]
+    rows.append(["all", "", *(_span(found["total"][name]) for name in columns)])
+    out.print(table(["step", "by", *(name.replace("_", " ") for name in columns)], rows))
+    if found["unpriced"]:
+        out.print(f"no price is set (workflow_prices) for: {', '.join(found['unpriced'])}")
+
+
+def _span(span: dict[str, float] | None) -> str:
+    """`likely, at most`."""
+    return "?" if span is None else f"{span['likely']:g} to {span['most']:g}"
 
 
 def _given(call: Call, reference: str, input_file: Path | None, example: bool) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from api.run_schemas import (
     ForkRequest,
     RunChain,
     RunComparison,
+    RunCost,
+    RunEstimate,
     RunEvents,
     RunId,
     RunListed,
@@ -58,6 +60,28 @@ def start_run(name: str, body: RunRequest, call: Caller, once: CarryOut) -> JSON
         return run_json(call.services.flows.desk.start(wanted))
 
     return once(body.model_dump(), start, 202)
+
+
+@router.post(
+    "/workflows/{name}/estimate",
+    response_model=RunEstimate,
+    **guarded(Role.APP, "estimate_run", "Estimate what a run will take", 404, 413),
+)
+def estimate_run(name: str, body: RunRequest, call: Caller) -> JSONResponse:
+    """By former runs of the workflow; where there are none, by the size of its prompts. Nothing is started."""
+    reference = name if body.label is None else f"{name}@{body.label}"
+    return JSONResponse(call.services.flows.costing.before(reference, storable_inputs(body.input), call.principal))
+
+
+@router.get(
+    "/runs/{run_id}/cost",
+    response_model=RunCost,
+    **guarded(Role.APP, "get_run_cost", "Read what a run took, beside its estimate", 404, 409),
+)
+def get_run_cost(run_id: RunId, call: Caller) -> JSONResponse:
+    """Tokens, seconds and cost, and how far off an estimate by the runs before would have been."""
+    flows = call.services.flows
+    return JSONResponse(flows.costing.after(flows.desk.get(run_id, call.principal)))
 
 
 @router.get("/runs", response_model=Page[RunListed], **guarded(Role.APP, "list_runs", "List runs of workflows"))
