@@ -338,7 +338,8 @@ class Workspace:
 
     @cached_property
     def release_desk(self) -> ReleaseDesk:
-        return ReleaseDesk(ReleaseStore(self.database), self.prompts, self.policies, lambda: self.generator.info)
+        store = ReleaseStore(self.database)
+        return ReleaseDesk(store, self.prompts, self.workflows, self.policies, lambda: self.generator.info)
 
     @cached_property
     def prompt_desk(self) -> PromptDesk:

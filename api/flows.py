@@ -21,6 +21,7 @@ from kernel.storage.triggers import DocumentChanges, EventSecrets
 from kernel.storage.workflows import Workflows
 from pipeline.prompts.anatomy import read_prompt
 from pipeline.prompts.library import Asker
+from pipeline.prompts.uses import Dependents, workflow_dependents
 from pipeline.workflows.asking import Asks, Notifier, Watch
 from pipeline.workflows.chain import Chains, RunReader, answer_link
 from pipeline.workflows.contracts import check_workflow
@@ -81,6 +82,11 @@ class Flows:
     def workflow_promoter(self) -> WorkflowPromoter:
         workspace = self._workspace
         return WorkflowPromoter(self.library, workspace.releases, workspace.prompt_runner.stored)
+
+    @cached_property
+    def dependents(self) -> Dependents:
+        """Which workflows use a prompt."""
+        return workflow_dependents(self.library, self.kinds)
 
     @cached_property
     def secrets(self) -> EventSecrets:

@@ -22,6 +22,9 @@ class ReleaseManifest(Strict):
     prompts: Annotated[dict[str, StrictInt], Field(description="Numbers of versions by the name of their prompt.")] = (
         Field(default_factory=dict)
     )
+    workflows: Annotated[
+        dict[str, StrictInt], Field(description="Numbers of versions by the name of their workflow.")
+    ] = Field(default_factory=dict)
     policy: Annotated[StrictInt | None, Field(description="Number of a version of the policy.")] = None
     model: ReleaseModel | None = None
 
@@ -60,13 +63,14 @@ class ReleaseBody(BaseModel):
 
 
 class ReleaseMoved(BaseModel):
-    """A move: `changed` has the numbers of each prompt's version before and after (0: none), `left` what a rollback did
-    not put back, since it was moved by itself meanwhile.
+    """A move: `changed` has the numbers of each prompt's version before and after (0: none), `workflows` those of each
+    workflow's, `left` what a rollback did not put back, since it was moved by itself meanwhile.
     """
 
     release: int | None
     index: int
     changed: dict[str, list[int]]
+    workflows: dict[str, list[int]]
     left: list[str]
     created_at: str
 
@@ -75,5 +79,6 @@ class ReleaseDifferences(BaseModel):
     """What a release changes: pairs of before and after; null where nothing does."""
 
     prompts: dict[str, list[int | None]]
+    workflows: dict[str, list[int | None]]
     policy: list[int | None] | None
     model: list[dict[str, Any] | None] | None

@@ -310,6 +310,7 @@ def moved_json(moved: Moved) -> Json:
         "release": moved.move.release,
         "index": moved.move.leaf,
         "changed": {name: list(pair) for name, pair in moved.changed.items()},
+        "workflows": {name: list(pair) for name, pair in moved.workflows.items()},
         "left": list(moved.left),
         "created_at": moved.move.created_at,
     }

@@ -52,7 +52,7 @@ SECTIONS = {
     },
     "Prompts": {
         "prompts": Entry("prompts", "Prompts: versions, labels, tests, releases, experiments.", True),
-        "releases": Entry("releases", "Sets of prompts and policy that go live together, and back.", True),
+        "releases": Entry("releases", "Sets of prompts, workflows and policy that go live together.", True),
     },
     "Workflows": {
         "workflows": Entry("workflows", "Workflows: steps that run by themselves; versions, pilots, triggers.", True),

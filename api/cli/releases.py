@@ -1,4 +1,4 @@
-"""`vouch releases`: sets of prompts, policy and model that go live together, and are taken back together."""
+"""`vouch releases`: sets of prompts, workflows, policy and model that go live together, and are taken back together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from api.cli.output import safe
 from api.views import Json, moved_json, release_json
 from kernel.errors import InvalidInput
 
-commands = group("Sets of prompts and policy that go live together, and back.")
+commands = group("Sets of prompts, workflows and policy that go live together, and back.")
 
 Number = Annotated[int, typer.Argument(metavar="N", help="Number of a release.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept with the move.")]
@@ -45,6 +45,8 @@ def show(call: Call, number: Number) -> None:
         out.print(safe(f"release {number}, {state}: {body['message']}"), soft_wrap=True)
         for name, version in body["manifest"]["prompts"].items():
             out.print(safe(f"  prompt {name}@{version}"), soft_wrap=True)
+        for name, version in body["manifest"]["workflows"].items():
+            out.print(safe(f"  workflow {name}@{version}"), soft_wrap=True)
         for part in ("policy", "model"):
             if body["manifest"][part] is not None:
                 out.print(safe(f"  {part} {_part(body['manifest'][part])}"), soft_wrap=True)
@@ -67,6 +69,7 @@ def diff(
 
     def words(out: Console) -> None:
         lines = [f"prompt {name}: {_pair(pair)}" for name, pair in body["prompts"].items()]
+        lines += [f"workflow {name}: {_pair(pair)}" for name, pair in body["workflows"].items()]
         lines += [f"{part}: {_pair(body[part])}" for part in ("policy", "model") if body[part] is not None]
         for line in lines or ["nothing changes"]:
             out.print(safe(line), soft_wrap=True)
@@ -79,10 +82,13 @@ def add(
     call: Call,
     message: Annotated[str, typer.Option("--message", "-m", help="What the release is for.")],
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="YAML or JSON of `prompts`, `policy`, `model`.")
+        Path | None, typer.Argument(metavar="[FILE]", help="YAML or JSON of `prompts`, `workflows`, `policy`, `model`.")
     ] = None,
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", metavar="NAME@VERSION", help="A version, by number or label.")
+    ] = None,
+    workflow: Annotated[
+        list[str] | None, typer.Option("--workflow", metavar="NAME@VERSION", help="A version, by number or label.")
     ] = None,
     policy: Annotated[int | None, typer.Option(metavar="N", help="A version of the policy.")] = None,
     model: Annotated[str | None, typer.Option(metavar="PROVIDER/NAME", help="The model that it is meant for.")] = None,
@@ -91,6 +97,9 @@ def add(
     """Store a set. It goes live when another person activates it."""
     manifest: dict[str, Any] = read_inputs(file) if file is not None else {}
     manifest = {**manifest, "prompts": {**manifest.get("prompts", {}), **_prompts(call, prompt or ())}}
+    if workflow:
+        found = [call.workspace.workflows.find(one) for one in workflow]
+        manifest["workflows"] = {**manifest.get("workflows", {}), **{one.name: one.version for one in found}}
     if policy is not None:
         manifest["policy"] = policy
     if model is not None:
@@ -134,6 +143,8 @@ def _tell(call: Call, body: Json) -> None:
         out.print(f"release {number} is in force" if number else "no release is in force any more", soft_wrap=True)
         for name, (before, after) in body["changed"].items():
             out.print(safe(f"  prompt {name}: {before or 'none'} -> {after or 'none'}"), soft_wrap=True)
+        for name, (before, after) in body["workflows"].items():
+            out.print(safe(f"  workflow {name}: {before or 'none'} -> {after or 'none'}"), soft_wrap=True)
         for one in body["left"]:
             out.print(safe(f"  {one}"), style="yellow", soft_wrap=True)
 

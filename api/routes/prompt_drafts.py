@@ -115,8 +115,9 @@ def prompt_usage(name: str, call: Caller) -> JSONResponse:
     **guarded((Role.EDITOR, Role.REVIEWER), "prompt_dependents", "What depends on a prompt", 404),
 )
 def prompt_dependents(name: str, call: Caller) -> JSONResponse:
-    """Rules, experiments and releases that hold a version of it."""
-    found = call.services.workspace.prompt_uses.used_by(name, call.principal)
+    """Rules, experiments and releases that hold a version of it, and workflows whose steps name it."""
+    services = call.services
+    found = services.workspace.prompt_uses.used_by(name, call.principal, (services.flows.dependents,))
     return JSONResponse({"items": [asdict(one) for one in found]})
 
 

@@ -1,7 +1,8 @@
 """Sets of pinned versions that go live together, and every move of the pointer to the one in force.
 
-A move puts `production` of every prompt of the set, the policy and the pointer itself on their places in one
-transaction, so that nobody ever gets a part of it. What it replaced is kept with it, so that it can be taken back.
+A move puts `production` of every prompt of the set, `live` of every workflow, the policy and the pointer itself on
+their places in one transaction, so that nobody ever gets a part of it. What it replaced is kept with it, so that it
+can be taken back.
 """
 
 from __future__ import annotations
@@ -9,28 +10,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic
 
 from sqlalchemy import Connection, func, select
 
 from kernel.errors import Conflict, NotFound
 from kernel.ids import canonical_json, sha256
-from kernel.records import PolicyVersion, PromptVersion
+from kernel.records import PolicyVersion, PromptVersion, WorkflowVersion
+from kernel.storage import prompts, workflows
 from kernel.storage.database import Database
 from kernel.storage.erasure_rows import refuse_erased_person
 from kernel.storage.ledger import append
 from kernel.storage.policies import move_policy, policy_pointer
-from kernel.storage.prompts import append_events, keep_prompt, read_events
 from kernel.storage.rows import dumps, now
 from kernel.storage.schema import release, release_move
-from kernel.storage.versioned import Event, Happening
+from kernel.storage.versioned import Books, Event, Happening, V, append_events, keep_version, read_events
 
 STORED, MOVED = "release.stored", "release.moved"
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A set: `manifest` has `prompts` (versions by name), `policy` (a number or None), `model` (or None)."""
+    """A set: `manifest` has `prompts` and `workflows` (versions by name), `policy` (a number or None), `model` (or
+    None).
+    """
 
     number: int
     sha256: str
@@ -52,23 +55,34 @@ class ReleaseMove:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What is in force as the writing transaction sees it: moves oldest first, the policy's number (None: shipped)."""
+    """What is in force as the writing transaction sees it: moves oldest first, the policy's number (None: shipped), the
+    journals of prompts and workflows from after an entry on.
+    """
 
     moves: Sequence[ReleaseMove]
     policy: int | None
-    events: Callable[[int], Sequence[Event]]
+    prompts: Callable[[int], Sequence[Event]]
+    workflows: Callable[[int], Sequence[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[V]):
+    """What a move writes of one library: rows of its journal, and versions that must be stored first."""
+
+    happenings: Sequence[Happening] = ()
+    keep: Sequence[V] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """What a move changes: rows of the prompts' journal, versions that must be stored first, the policy's number (None:
-    as it is; `shipped`, where that is the one that came with the program), and what it replaces.
+    """What a move changes: in the libraries, the policy's number (None: as it is; `shipped`, where that is the one that
+    came with the program), and what it replaces.
     """
 
     release: int | None
     before: Mapping[str, Any]
-    happenings: Sequence[Happening] = ()
-    keep: Sequence[PromptVersion] = ()
+    prompts: Change[PromptVersion]
+    workflows: Change[WorkflowVersion]
     policy: int | None = None
     shipped: PolicyVersion | None = None
     words: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +96,8 @@ class ReleaseStore:
 
     def add(self, manifest: Mapping[str, Any], author: str, message: str) -> Release:
         """Store a set under the next number. Raises Conflict where that set is stored already."""
-        text = canonical_json(manifest).decode()
+        kept = {name: value for name, value in manifest.items() if name != "workflows" or value}
+        text = canonical_json(kept).decode()
         with self._database.write() as connection:
             refuse_erased_person(connection, author)
             digest = sha256(text)
@@ -92,7 +107,7 @@ class ReleaseStore:
                     f"this set is release {known} already: activate it with: vouch releases activate {known}"
                 )
             number = int(connection.execute(select(func.coalesce(func.max(release.c.number), 0))).scalar_one()) + 1
-            made = Release(number, digest, json.loads(text), author, message, now())
+            made = Release(number, digest, dict(manifest), author, message, now())
             row = {name: getattr(made, name) for name in ("number", "sha256", "author", "message", "created_at")}
             connection.execute(release.insert(), row | {"manifest": text})
             payload = dumps({"author": author, "message": message})
@@ -125,15 +140,22 @@ class ReleaseStore:
         with self._database.write() as connection:
             refuse_erased_person(connection, actor)
             present = Present(
-                _moves(connection), policy_pointer(connection), lambda after: read_events(connection, after)
+                _moves(connection),
+                policy_pointer(connection),
+                lambda after: read_events(connection, prompts.BOOKS, after),
+                lambda after: read_events(connection, workflows.BOOKS, after),
             )
             wanted = decide(present)
-            for version in wanted.keep:
-                keep_prompt(self._database, connection, version)
-            append_events(self._database, connection, actor, wanted.happenings)
+            self._change(connection, actor, prompts.BOOKS, wanted.prompts)
+            self._change(connection, actor, workflows.BOOKS, wanted.workflows)
             if wanted.policy is not None:
                 move_policy(self._database, connection, wanted.policy, actor, wanted.shipped)
             return self._moved(connection, actor, wanted)
+
+    def _change(self, connection: Connection, actor: str, books: Books[V], wanted: Change[V]) -> None:
+        for version in wanted.keep:
+            keep_version(self._database, connection, books, version)
+        append_events(self._database, connection, books, actor, wanted.happenings)
 
     def _moved(self, connection: Connection, actor: str, wanted: Switch) -> ReleaseMove:
         moment, before = now(), dict(wanted.before)
@@ -148,7 +170,8 @@ class ReleaseStore:
 
 def release_record(row: Any) -> Release:
     """A set from its row."""
-    return Release(row.number, row.sha256, json.loads(row.manifest), row.author, row.message, row.created_at)
+    manifest = {"workflows": {}} | json.loads(row.manifest)
+    return Release(row.number, row.sha256, manifest, row.author, row.message, row.created_at)
 
 
 def move_record(row: Any) -> ReleaseMove:

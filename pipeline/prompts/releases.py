@@ -1,7 +1,7 @@
-"""Releases: sets of pinned versions (prompts, policy, model) that go live together and are taken back together.
+"""Releases: sets of pinned versions (prompts, workflows, policy, model) that go live and are taken back together.
 
-A set holds for every process from the next question on. Going live asks of each prompt what moving its `production`
-label alone would ask, and of the set that another person than its author activates it.
+A set holds for every process from the next question on. Going live asks of each prompt and workflow what moving
+its label alone would ask, and of the set that another person than its author activates it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from kernel.errors import Conflict, Forbidden, InvalidInput
-from kernel.records import ModelInfo, Principal, PromptVersion
+from kernel.records import ModelInfo, Principal
 from kernel.storage.releases import Present, Release, ReleaseMove, ReleaseStore, Switch
-from kernel.storage.versioned import LABELLED, UNLABELLED, Happening
 from pipeline.oversight.policy_book import PolicyBook
 from pipeline.prompts.anatomy import Name, Strict, Words, faults_text
-from pipeline.prompts.gates import check_guarded, missing_for_release
 from pipeline.prompts.library import PromptLibrary
-from pipeline.prompts.state import PRODUCTION, STOPPED, LibraryState, ending
+from pipeline.release_parts import PromptPart, Step, WorkflowPart
+from pipeline.workflows.library import WorkflowLibrary
 
 MOST_PROMPTS = 500
 LONGEST_MESSAGE = 4096
@@ -34,9 +33,12 @@ class ReleasedModel(Strict):
 
 
 class Manifest(Strict):
-    """What a set holds: at least one prompt, or a policy."""
+    """What a set holds: at least one prompt or workflow, or a policy."""
 
     prompts: Annotated[dict[Name, Annotated[int, Field(ge=1)]], Field(max_length=MOST_PROMPTS)] = Field(
+        default_factory=dict
+    )
+    workflows: Annotated[dict[Name, Annotated[int, Field(ge=1)]], Field(max_length=MOST_PROMPTS)] = Field(
         default_factory=dict
     )
     policy: int | None = None
@@ -45,10 +47,13 @@ class Manifest(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A move that was made. `left`: what it did not put back, since it was moved by itself meanwhile, in words."""
+    """A move that was made: what it changed of prompts and of workflows, numbers before and after by name. `left`: what
+    it did not put back, since it was moved by itself meanwhile, in words.
+    """
 
     move: ReleaseMove
     changed: Mapping[str, tuple[int, int]]
+    workflows: Mapping[str, tuple[int, int]]
     left: tuple[str, ...] = ()
 
 
@@ -56,10 +61,18 @@ class ReleaseDesk:
     """Sets of a workspace, and which one is in force. `model` gives the configured one."""
 
     def __init__(
-        self, store: ReleaseStore, library: PromptLibrary, book: PolicyBook, model: Callable[[], ModelInfo]
+        self,
+        store: ReleaseStore,
+        library: PromptLibrary,
+        workflows: WorkflowLibrary,
+        book: PolicyBook,
+        model: Callable[[], ModelInfo],
     ) -> None:
         self._store = store
         self._library = library
+        self._prompts = PromptPart(library)
+        self._workflows = WorkflowPart(workflows)
+        self._workflow_library = workflows
         self._book = book
         self._model = model
 
@@ -85,32 +98,26 @@ class ReleaseDesk:
     def missing(self, number: int) -> list[str]:
         """What a set lacks before it can go live, each as a clause that says what to do."""
         manifest = self.get(number).manifest
-        found = self._wrong_model(manifest)
-        for name, version, known in self._prompts(manifest, self._library.state()):
-            if known.retired or known.standing(version.version).retired:
-                found.append(f"{name}@{version.version} is retired")
-            elif known.running is not None:
-                found.append(f"experiment {known.running.id} runs on prompt {name}")
-            elif not known.was_live(version.version) and self._library.pointed(name, known) != version.version:
-                lacks = missing_for_release(version, known.standing(version.version), self._library.gates)
-                found += [f"{name}@{version.version}: {one}" for one in lacks]
-        return found
+        parts = (self._prompts.missing(manifest["prompts"]), self._workflows.missing(manifest["workflows"]))
+        return [*self._wrong_model(manifest), *parts[0], *parts[1]]
 
     def differences(self, number: int, since: int | None = None) -> dict[str, Any]:
         """What changes from a set, or (None) from what is in force now, to a set: pairs of before and after."""
         after = self.get(number).manifest
         before = self._present() if since is None else self.get(since).manifest
-        names = sorted({*after["prompts"], *(before["prompts"] if since is not None else ())})
-        pairs = {name: [before["prompts"].get(name), after["prompts"].get(name)] for name in names}
-        found: dict[str, Any] = {"prompts": {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}}
+        found: dict[str, Any] = {}
+        for part in ("prompts", "workflows"):
+            names = sorted({*after[part], *(before[part] if since is not None else ())})
+            pairs = {name: [before[part].get(name), after[part].get(name)] for name in names}
+            found[part] = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         for part in ("policy", "model"):
             unsaid = since is None and after[part] is None
             found[part] = None if unsaid or before[part] == after[part] else [before[part], after[part]]
         return found
 
-    def containing(self, name: str) -> list[Release]:
-        """The sets that hold a version of a prompt, newest first."""
-        return [one for one in self.items() if name in one.manifest["prompts"]]
+    def containing(self, name: str, part: str = "prompts") -> list[Release]:
+        """The sets that hold a version of a prompt (or of a workflow), newest first."""
+        return [one for one in self.items() if name in one.manifest[part]]
 
     # --- Changing -------------------------------------------------------------------------------------------------
 
@@ -122,7 +129,8 @@ class ReleaseDesk:
         return self._store.add(checked, author.id, message)
 
     def activate(self, number: int, actor: Principal, reason: str = "") -> Moved:
-        """Put a set in force: `production` of each of its prompts, and the policy, in one transaction.
+        """Put a set in force: `production` of each of its prompts, `live` of its workflows, and the policy, in one
+        transaction.
 
         Raises Conflict that says what it lacks, Forbidden for its author where approvals are asked for.
         """
@@ -130,94 +138,59 @@ class ReleaseDesk:
         wrong = self._wrong_model(wanted.manifest)
         if wrong:
             raise Conflict(f"release {number} cannot go live: {wrong[0]}")
-        shipped = self._book.shipped()
-        changed: dict[str, tuple[int, int]] = {}
+        shipped, steps = self._book.shipped(), list[Step[Any]]()
 
         def decide(present: Present) -> Switch:
-            changed.clear()
-            gates = self._library.gates
-            if gates.approvals and actor.id == wanted.author:
+            if actor.id == wanted.author and self._four_eyes(wanted.manifest):
                 raise Forbidden("who put a release together cannot activate it: another person must")
-            happenings: list[Happening] = []
-            keep: list[PromptVersion] = []
-            before: dict[str, int] = {}
-            for name, version, known in self._prompts(wanted.manifest, self._library.folded(present.events)):
-                was = before[name] = self._library.pointed(name, known) or 0
-                if was == version.version:
-                    continue
-                check_guarded(version, known, gates)
-                if known.running is not None:
-                    raise Conflict(f"experiment {known.running.id} runs on prompt {name}: stop or promote it first")
-                changed[name] = (was, version.version)
-                happenings.append(_labelled(version, was, number, reason))
-                keep += self._library.kept(name, version)
+            prompts = self._prompts.forward(wanted.manifest["prompts"], present.prompts, number, reason)
+            workflows = self._workflows.forward(wanted.manifest["workflows"], present.workflows, number, reason)
+            steps[:] = prompts, workflows
             policy, now = wanted.manifest["policy"], shipped.number if present.policy is None else present.policy
             move = policy if policy is not None and policy != now else None
-            if not changed and move is None and _last(present) == number:
+            if not prompts.changed and not workflows.changed and move is None and _last(present) == number:
                 raise Conflict(f"release {number} is in force already")
-            kept = {"release": _last(present), "prompts": before, "policy": now if policy is not None else None}
+            kept: dict[str, Any] = {"release": _last(present), "policy": now if policy is not None else None}
+            kept |= {"prompts": dict(prompts.before)} | _told(workflows.before)
             given = shipped if move == shipped.number else None
-            return Switch(number, kept, happenings, _once(keep), move, given, {"reason": reason})
+            return Switch(number, kept, prompts.change, workflows.change, move, given, {"reason": reason})
 
-        return Moved(self._store.move(actor.id, decide), dict(changed))
+        return _moved(self._store.move(actor.id, decide), steps)
 
     def rollback(self, actor: Principal, reason: str = "") -> Moved:
         """Put back what was in force before the set that is in force, in one transaction and without new approvals.
 
-        Going back twice leads further back. A prompt or policy that was moved by itself meanwhile stays where it is,
-        and is named; an experiment on what is put back ends. Raises Conflict where no release is in force.
+        Going back twice leads further back. A prompt, workflow or policy that was moved by itself meanwhile stays where
+        it is, and is named; an experiment on what is put back ends. Raises Conflict where no release is in force.
         """
-        shipped = self._book.shipped()
-        changed: dict[str, tuple[int, int]] = {}
-        left: list[str] = []
+        shipped, left = self._book.shipped(), list[str]()
+        steps: list[Step[Any]] = []
 
         def decide(present: Present) -> Switch:
-            changed.clear()
-            left.clear()
             undone = _standing_moves(present.moves)
             if not undone:
                 raise Conflict("no release is in force: there is nothing to go back from")
             top = undone[-1]
-            manifest = self.get(top.release or 0).manifest
-            state = self._library.folded(present.events)
-            happenings = list(self._back(top, manifest, state, changed, left, reason))
+            before, manifest = top.before, self.get(top.release or 0).manifest
+            prompts = self._prompts.back(before["prompts"], manifest["prompts"], present.prompts, top.release, reason)
+            workflows = self._workflows.back(
+                before.get("workflows", {}), manifest["workflows"], present.workflows, top.release, reason
+            )
+            steps[:], left[:] = (prompts, workflows), [*prompts.left, *workflows.left]
             policy = self._policy_back(top, manifest, present, shipped.number, left)
-            before = {"release": top.release, "takes_back": top.leaf, "prompts": {n: v[0] for n, v in changed.items()}}
+            said: dict[str, Any] = {"release": top.release, "takes_back": top.leaf}
+            said |= {"prompts": {n: v[0] for n, v in prompts.changed.items()}}
+            said |= _told({n: v[0] for n, v in workflows.changed.items()})
             given = shipped if policy == shipped.number else None
             words = {"reason": reason, "left": list(left)}
-            return Switch(top.before["release"], before, happenings, (), policy, given, words)
+            return Switch(before["release"], said, prompts.change, workflows.change, policy, given, words)
 
-        return Moved(self._store.move(actor.id, decide), dict(changed), tuple(left))
+        return _moved(self._store.move(actor.id, decide), steps, left)
 
-    def _back(
-        self,
-        top: ReleaseMove,
-        manifest: Mapping[str, Any],
-        state: LibraryState,
-        changed: dict[str, tuple[int, int]],
-        left: list[str],
-        reason: str,
-    ) -> Sequence[Happening]:
-        found: list[Happening] = []
-        for name, target in top.before["prompts"].items():
-            known = state.of(name)
-            now, released = self._library.pointed(name, known) or 0, manifest["prompts"][name]
-            if now == target:
-                continue
-            if now != released:
-                left.append(f"production of prompt {name} was moved to version {now} since: it stays there")
-            elif target and (known.retired or known.standing(target).retired):
-                left.append(f"version {target} of prompt {name}, which was before, is retired: {now} stays")
-            else:
-                changed[name] = (now, target)
-                if known.running is not None:
-                    found.append(ending(known.running, STOPPED, "the release was rolled back"))
-                data: dict[str, Any] = {"before": now, "rollback": True, "release": top.release}
-                kind = LABELLED if target else UNLABELLED
-                if target:
-                    data["sha256"] = self._library.find(f"{name}@{target}").sha256
-                found.append(Happening(name, target, kind, PRODUCTION, data, {"comment": reason}))
-        return found
+    def _four_eyes(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether another person than its author must put a set in force."""
+        workflows = bool(manifest["workflows"]) and self._workflow_library.gates.approvals > 0
+        return workflows or self._library.gates.approvals > 0
 
     @staticmethod
     def _policy_back(
@@ -237,19 +210,13 @@ class ReleaseDesk:
             found = Manifest.model_validate(dict(manifest))
         except ValidationError as error:
             raise InvalidInput(f"the release: {faults_text(error)}") from error
-        if not found.prompts and found.policy is None:
-            raise InvalidInput("a release holds at least one prompt, or a policy")
-        for name, number in found.prompts.items():
-            self._library.find(f"{name}@{number}")
+        if not found.prompts and not found.workflows and found.policy is None:
+            raise InvalidInput("a release holds at least one prompt or workflow, or a policy")
+        self._prompts.check(found.prompts)
+        self._workflows.check(found.workflows)
         if found.policy is not None:
             self._book.get(found.policy)
         return found.model_dump()
-
-    def _prompts(self, manifest: Mapping[str, Any], state: LibraryState) -> Sequence[tuple[str, PromptVersion, Any]]:
-        return [
-            (name, self._library.find(f"{name}@{number}"), state.of(name))
-            for name, number in sorted(manifest["prompts"].items())
-        ]
 
     def _wrong_model(self, manifest: Mapping[str, Any]) -> list[str]:
         wanted, info = manifest.get("model"), self._model()
@@ -262,20 +229,24 @@ class ReleaseDesk:
     def _present(self) -> dict[str, Any]:
         """What is in force now, in the shape of a set."""
         info = self._model()
-        labels = {name: self._library.labels(name).get(PRODUCTION) for name in self._library.names()}
-        prompts = {name: number for name, number in labels.items() if number}
         model = {"provider": info.provider, "name": info.name}
         policy = self._book.stored.released()
         return {
-            "prompts": prompts,
+            "prompts": self._prompts.present(),
+            "workflows": self._workflows.present(),
             "policy": self._book.shipped().number if policy is None else policy.number,
             "model": model,
         }
 
 
-def _labelled(version: PromptVersion, before: int, release: int, reason: str) -> Happening:
-    data = {"sha256": version.sha256, "before": before, "release": release}
-    return Happening(version.name, version.version, LABELLED, PRODUCTION, data, {"comment": reason})
+def _moved(move: ReleaseMove, steps: Sequence[Step[Any]], left: Sequence[str] = ()) -> Moved:
+    prompts, workflows = steps
+    return Moved(move, dict(prompts.changed), dict(workflows.changed), tuple(left))
+
+
+def _told(workflows: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The member that says what was live of workflows; none where a move is about none."""
+    return {"workflows": dict(workflows)} if workflows else {}
 
 
 def _last(present: Present) -> int | None:
@@ -288,7 +259,3 @@ def _standing_moves(moves: Sequence[ReleaseMove]) -> list[ReleaseMove]:
     for move in moves:
         found = found[:-1] if "takes_back" in move.before else [*found, move]
     return found
-
-
-def _once(versions: Sequence[PromptVersion]) -> tuple[PromptVersion, ...]:
-    return tuple({one.sha256: one for one in versions}.values())

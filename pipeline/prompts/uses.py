@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kernel.records import Principal, Role
+from kernel.records import Principal, Role, WorkflowVersion
 from kernel.storage.favourites import Favourites
 from kernel.storage.prompt_quality import PromptQuality
 from kernel.storage.prompt_runs import PromptRuns
 from pipeline.prompts.library import PromptLibrary, no_prompt
 from pipeline.prompts.releases import ReleaseDesk
 from pipeline.prompts.state import LIVE
+from pipeline.workflows.library import WorkflowLibrary, spec_of
+from pipeline.workflows.steps.base import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Dependent:
-    """Something that uses a prompt: `kind` and `name` say what, `version` which version (0: whichever is in force)."""
+    """Something that uses a prompt: `kind` and `name` say what, `version` which version of it (0: what is in force)."""
 
     kind: str
     name: str
@@ -82,10 +84,10 @@ class PromptUses:
             "versions": [one for one in versions if one["answers"] + one["runs"] or one["quality"]],
         }
 
-    def used_by(self, name: str, principal: Principal) -> list[Dependent]:
-        """What depends on a prompt. Raises NotFound."""
+    def used_by(self, name: str, principal: Principal, more: Sequence[Dependents] = ()) -> list[Dependent]:
+        """What depends on a prompt, `more` among that. Raises NotFound."""
         self.known(name, principal)
-        return [one for dependents in self._dependents for one in dependents(name)]
+        return [one for dependents in (*self._dependents, *more) for one in dependents(name)]
 
     def known(self, name: str, principal: Principal) -> None:
         """Raises NotFound where there is no such prompt, or none that an application gets."""
@@ -121,3 +123,36 @@ def release_dependents(desk: ReleaseDesk) -> Dependents:
             yield Dependent("release", f"release {one.number}", int(one.manifest["prompts"][name]), state)
 
     return found
+
+
+def workflow_dependents(library: WorkflowLibrary, kinds: Mapping[str, Kind]) -> Dependents:
+    """Steps of workflows that name a prompt: of live versions, of pilots, and of the newest."""
+
+    def found(name: str) -> Iterable[Dependent]:
+        for version in _in_use(library):
+            stage = f"{library.state_of(version)} version {version.version}"
+            for step, label in _naming(version, kinds, name):
+                pinned = int(label) if label.isdecimal() else 0
+                detail = f"step {step} of {stage}" + (f", label {label}" if label and not pinned else "")
+                yield Dependent("workflow", version.name, pinned, detail)
+
+    return found
+
+
+def _in_use(library: WorkflowLibrary) -> Iterable[WorkflowVersion]:
+    """The versions of every workflow that run, and the newest of each."""
+    state = library.state()
+    for newest in library.newest():
+        labels = library.labels(newest.name, state.of(newest.name))
+        for number in sorted({newest.version, *labels.values()}):
+            yield library.find(f"{newest.name}@{number}")
+
+
+def _naming(version: WorkflowVersion, kinds: Mapping[str, Kind], name: str) -> Iterable[tuple[str, str]]:
+    """The steps of a version that name a prompt, each with the label or number that it names."""
+    for step in spec_of(version).steps:
+        kind = kinds.get(step.kind)
+        for reference in kind.prompts(step) if kind is not None else ():
+            called, _, label = reference.partition("@")
+            if called == name:
+                yield step.id, label

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from fast_parts import FastWorkspace
 from prompt_parts import ADMIN, APP, EDITOR, REVIEWER, ingest, prompt_text, release, workspace_at
+from workflow_texts import workflow_text
 
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
+from kernel.ids import canonical_json, sha256
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.prompts import EXPERIMENT
+from kernel.storage.runs import NewEvent, NewRun
 from kernel.storage.versioned import Happening
 from pipeline.prompts.declaration import read_declaration
 from pipeline.prompts.library import DEFAULT, Chosen, shipped_prompt
@@ -72,6 +75,60 @@ def test_a_set_goes_live_and_back_whole(made: FastWorkspace) -> None:
     with pytest.raises(Conflict, match="nothing to go back"):
         desk.rollback(OTHER)
     assert faults(made) == []
+
+
+def workflow(made: FastWorkspace, title: str, *, green: bool = True) -> int:
+    """A version of a workflow that is approved by another person, and has run well as often as it must."""
+    version = made.workflows.save(workflow_text(title=title, pilot_runs=1), EDITOR.id, "a version")
+    made.workflows.submit("weekly", version.version, EDITOR)
+    made.workflows.approve("weekly", version.version, REVIEWER)
+    if green:
+        wanted = NewRun("weekly", version.version, version.sha256, "pilot", "hand", "key_x", {"input": {}})
+        run = made.runs.start(wanted)[0]
+        made.runs.finish(run.id, made.runs.take(run.id, 0).epoch, NewEvent("finished", data={"status": "done"}))
+    return version.version
+
+
+def test_prompts_workflows_and_policy_switch_together_and_back(made: FastWorkspace) -> None:
+    desk, library = made.release_desk, made.workflows
+    mine, first, second = version(made, "mine", "A role."), workflow(made, "One"), workflow(made, "Two")
+    policy = made.policies.add(POLICY, ADMIN.id, "strict").number
+    one = desk.add({"prompts": {"mine": mine}, "workflows": {"weekly": first}, "policy": policy}, ADMIN, "all")
+    two = desk.add({"workflows": {"weekly": second}}, ADMIN, "workflow alone")
+    assert desk.missing(one.number) == desk.missing(two.number) == []
+    assert desk.differences(two.number, one.number)["workflows"] == {"weekly": [first, second]}
+    moved = desk.activate(one.number, OTHER, "go")
+    assert (moved.changed, moved.workflows) == ({"mine": (0, mine)}, {"weekly": (0, first)})
+    assert desk.activate(two.number, OTHER).workflows == {"weekly": (first, second)}
+    assert library.choose("weekly", APP).version == second
+    assert desk.rollback(OTHER).workflows == {"weekly": (second, first)}
+    assert (library.labels("weekly"), in_force(made, "mine")) == ({"live": first}, [mine])
+    library.release("weekly", second, ADMIN)
+    back = desk.rollback(OTHER, "all of it")
+    assert back.left == (f"live of workflow weekly was moved to version {second} since: it stays there",)
+    assert (back.changed, back.workflows, in_force(made, "mine")) == ({"mine": (mine, 0)}, {}, [None])
+    assert made.policies.in_force().version.number != policy
+    assert faults(made) == []
+
+
+def test_a_workflow_that_has_shown_nothing_keeps_its_set_out(made: FastWorkspace) -> None:
+    desk, good, raw = made.release_desk, version(made, "mine", "A role."), workflow(made, "One", green=False)
+    one = desk.add({"prompts": {"mine": good}, "workflows": {"weekly": raw}}, ADMIN, "both")
+    assert [lack.partition(" (")[0] for lack in desk.missing(one.number)] == [
+        "weekly@1: it has 0 of 1 green unattended runs"
+    ]
+    size = made.ledger.size()
+    with pytest.raises(Conflict, match="version 1 of workflow weekly cannot go live"):
+        desk.activate(one.number, OTHER)
+    assert (in_force(made, "mine"), desk.in_force(), made.ledger.size()) == ([None], None, size)
+    with pytest.raises(NotFound, match="no workflow other"):
+        desk.add({"workflows": {"other": 1}}, ADMIN, "none")
+
+
+def test_a_release_from_before_there_were_workflows_reads_as_one_without(made: FastWorkspace) -> None:
+    one = made.release_desk.add({"prompts": {"mine": version(made, "mine", "A role.")}}, ADMIN, "mine")
+    assert one.sha256 == sha256(canonical_json({"model": None, "policy": None, "prompts": {"mine": 1}}))
+    assert made.release_desk.get(one.number).manifest["workflows"] == {}
 
 
 def test_going_back_twice_leads_further_back(made: FastWorkspace) -> None:
@@ -184,8 +241,13 @@ def test_differences(made: FastWorkspace) -> None:
     shipped = made.policies.in_force().version.number
     one = desk.add({"prompts": {DEFAULT: mine}, "policy": policy}, ADMIN, "one").number
     two = desk.add({"prompts": {DEFAULT: 1}}, ADMIN, "two").number
-    assert desk.differences(one) == {"prompts": {DEFAULT: [1, mine]}, "policy": [shipped, policy], "model": None}
-    assert desk.differences(two) == {"prompts": {}, "policy": None, "model": None}
+    assert desk.differences(one) == {
+        "prompts": {DEFAULT: [1, mine]},
+        "workflows": {},
+        "policy": [shipped, policy],
+        "model": None,
+    }
+    assert desk.differences(two) == {"prompts": {}, "workflows": {}, "policy": None, "model": None}
     assert desk.differences(two, one)["prompts"] == {DEFAULT: [mine, 1]}
     assert [one.number for one in desk.containing(DEFAULT)] == [2, 1]
 

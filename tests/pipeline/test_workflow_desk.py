@@ -37,7 +37,7 @@ def made() -> Iterator[FastWorkspace]:
 
 @pytest.fixture
 def library(made: FastWorkspace) -> WorkflowLibrary:
-    return WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False))
+    return WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False), shipped=dict)
 
 
 @pytest.fixture
@@ -156,3 +156,21 @@ def test_a_run_of_a_prompt_becomes_a_draft(tmp_path: Path) -> None:
         spec = spec_of(draft)
         assert spec.example == {"text": "long words"}
         assert spec.steps[0].with_ == {"name": "shorten", "inputs": {"text": "{{ input.text }}"}}
+
+
+def test_a_prompt_is_told_which_workflows_use_it(made: FastWorkspace) -> None:
+    release(made, prompt_text("shorten"))
+    flows = Flows(made)
+    steps = [
+        {"id": "write", "kind": "prompt", "with": {"name": "shorten@1", "inputs": {"text": "{{ input.question }}"}}}
+    ]
+    asks = [{"id": "answer", "kind": "ask", "with": {"question": "{{ input.question }}"}}]
+    flows.library.save(workflow_text("cuts", steps=steps), EDITOR.id, "")
+    flows.library.save(workflow_text("asks", steps=asks), EDITOR.id, "")
+
+    def used(name: str) -> list[tuple[str, str, int, str]]:
+        found = made.prompt_uses.used_by(name, ADMIN, (flows.dependents,))
+        return [(one.kind, one.name, one.version, one.detail) for one in found if one.name in ("cuts", "asks")]
+
+    assert used("shorten") == [("workflow", "cuts", 1, "step write of draft version 1")]
+    assert used("grounded-answer") == [("workflow", "asks", 0, "step answer of draft version 1")]

@@ -48,7 +48,7 @@ def shown() -> Shown:
 @pytest.fixture
 def library(made: FastWorkspace, shown: Shown) -> WorkflowLibrary:
     proofs = Proofs(lambda digest: shown.green.get(digest, 0), shown.autonomy)
-    return WorkflowLibrary(Workflows(made.database), lambda: shown.gates, proofs)
+    return WorkflowLibrary(Workflows(made.database), lambda: shown.gates, proofs, shipped=dict)
 
 
 def approved(library: WorkflowLibrary, shown: Shown, text: str) -> int:

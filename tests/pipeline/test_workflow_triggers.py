@@ -35,7 +35,7 @@ class Site:
 
     def __init__(self, made: FastWorkspace) -> None:
         self.made = made
-        self.library = WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False))
+        self.library = WorkflowLibrary(Workflows(made.database), lambda: Gates(0, 0, owner=False), shipped=dict)
         sources = Sources(self.found, self.at, lambda *_: (1, ""), lambda: Pins("", "", 0, 0, ""))
         self.desk = RunDesk(made.runs, {"retrieve": Echo()}, sources, lambda *_: None)
         self.away, self.mode = False, "live"

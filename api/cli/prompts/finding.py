@@ -72,8 +72,10 @@ def usage(call: Call, name: Name, key: KeyOption = None) -> None:
 
 @command(commands, "used-by")
 def used_by(call: Call, name: Name) -> None:
-    """List what depends on a prompt: rules, experiments, releases."""
-    found = call.workspace.prompt_uses.used_by(name, actor_of(call, None))
+    """List what depends on a prompt: rules, experiments, releases, workflows."""
+    from api.flows import Flows  # the other commands need not load it
+
+    found = call.workspace.prompt_uses.used_by(name, actor_of(call, None), (Flows(call.workspace).dependents,))
     call.show_list([asdict(one) for one in found], None, ("kind", "name", "version", "detail"))
 
 
