@@ -49,6 +49,7 @@ class PlantSite(Site):
 
     workspace: str = "default"
     key_file: str = ""
+    release: int = 1
     child: str = "plant_child"
 
 
@@ -105,59 +106,76 @@ def review(name: str, *needs: str, **given: Any) -> dict[str, Any]:
 
 SHORT, LONG = {"attempts": 3, "wait": "1ms"}, {"attempts": 2, "wait": "1200ms"}
 LOOP = {"in": "[1, 2, 3]", "as": "one"}
-SPECS: dict[str, Workflow] = {
-    name: Workflow.model_validate({"name": name, "inputs": {"type": "object"}, "stakes": stakes, "steps": steps} | more)
-    for name, stakes, steps, more in (
-        (
-            "chain",
-            "low",
-            [
-                mark("first"),
-                mark("loop", "first", each=LOOP, value="{{ one }}"),
-                mark("flaky", "loop", fail=2, retry=SHORT),
-                mark("later", "flaky", fail=1, retry=LONG),
-                send("send", "later"),
-                mark("last", "send"),
-            ],
-            {"output": {"all": "{{ steps.loop.output }}"}},
-        ),
-        (
-            "saga",
-            "low",
-            [
-                mark("one", undo=True),
-                mark("two", "one", undo=True, each=LOOP),
-                mark("three", "two", undo=True),
-                mark("boom", "three", until="mended", retry={"attempts": 1}),
-                mark("end", "boom"),
-            ],
-            {},
-        ),
-        (
-            "person",
-            "medium",
-            [
-                mark("draft", undo=True),
-                review("ok", "draft", effects=["send"]),
-                send("send", "ok"),
-                mark("end", "send"),
-            ],
-            {},
-        ),
-        ("late", "low", [mark("draft", undo=True), review("ok", "draft", deadline="1s"), mark("end", "ok")], {}),
-        (
-            "parent",
-            "low",
-            [
-                mark("before"),
-                {"id": "child", "kind": "workflow", "needs": ["before"], "with": {"name": "chain"}},
-                mark("after", "child"),
-            ],
-            {},
-        ),
-        ("often", "low", [mark("only")], {}),
-    )
-}
+_SHAPES = (
+    (
+        "chain",
+        "low",
+        [
+            mark("first"),
+            mark("loop", "first", each=LOOP, value="{{ one }}"),
+            mark("flaky", "loop", fail=2, retry=SHORT),
+            mark("later", "flaky", fail=1, retry=LONG),
+            send("send", "later"),
+            mark("last", "send"),
+        ],
+        {"all": "{{ steps.loop.output }}"},
+    ),
+    (
+        "saga",
+        "low",
+        [
+            mark("one", undo=True),
+            mark("two", "one", undo=True, each=LOOP),
+            mark("three", "two", undo=True),
+            mark("boom", "three", until="mended", retry={"attempts": 1}),
+            mark("end", "boom"),
+        ],
+        {},
+    ),
+    (
+        "person",
+        "medium",
+        [
+            mark("draft", undo=True),
+            review("ok", "draft", effects=["send"]),
+            send("send", "ok"),
+            mark("end", "send"),
+        ],
+        {},
+    ),
+    ("late", "low", [mark("draft", undo=True), review("ok", "draft", deadline="1s"), mark("end", "ok")], {}),
+    (
+        "parent",
+        "low",
+        [
+            mark("before"),
+            {"id": "child", "kind": "workflow", "needs": ["before"], "with": {"name": "chain"}},
+            mark("after", "child"),
+        ],
+        {},
+    ),
+    ("often", "low", [mark("only")], {}),
+    ("asking", "low", [mark("only", checks=[{"name": "never", "that": "false", "otherwise": "review"}])], {}),
+)
+
+
+def specs_of(release: int) -> dict[str, Workflow]:
+    """The workflows, as they were released then: their outputs tell."""
+    return {
+        name: Workflow.model_validate(
+            {
+                "name": name,
+                "inputs": {"type": "object"},
+                "stakes": stakes,
+                "steps": steps,
+                "output": output | {"release": release},
+            }
+        )
+        for name, stakes, steps, output in _SHAPES
+    }
+
+
+RELEASES = {release: specs_of(release) for release in (1, 2)}
 
 
 class Plant:
@@ -172,7 +190,7 @@ class Plant:
         deliver = DeliverKind(Deliveries(self.database), folder, Egress(Hosts([])), {}, None, no_guards(self.database))
         child = SubWorkflow(self._start_child, self.runs)
         kinds = {kind.name: kind for kind in (Mark(site), Review(self.asks), deliver, child)}
-        self._digests = {_digest(spec): spec for spec in SPECS.values()}
+        self._digests = {_digest(spec): spec for specs in RELEASES.values() for spec in specs.values()}
         self.runner = Runner(
             Parts(
                 self.runs,
@@ -184,9 +202,8 @@ class Plant:
                 closing=lambda: engine.closing,
             )
         )
-        find = lambda name, _: Found(name.partition("@")[0], 1, _digest(SPECS[name]), SPECS[name])  # noqa: E731
         pins = Pins("", "policy", 1, 0, "toy/one")
-        sources = Sources(find, find, lambda *_: (1, "a" * 64), lambda: pins)
+        sources = Sources(lambda name, _: _found(name, site.release), _found, lambda *_: (1, "a" * 64), lambda: pins)
         self.desk = RunDesk(self.runs, kinds, sources, self.submit)
         self.watch = Watch(self.tasks, self.asks)
         self.sweeper = Sweeper(self.runs, engine.known, self.submit_again, (self.watch.sweep,))
@@ -225,11 +242,20 @@ class Plant:
     def approve(self, task_id: str) -> None:
         self.people.approve(task_id, OTHER, self.tasks.get(task_id).payload_sha256)
 
+    def output(self, run_id: str) -> Any:
+        """What a finished run put out."""
+        return (self.runs.events(run_id)[-1].words or {})["output"]
+
     def journal(self, run_id: str) -> list[tuple[str, str, int | None]]:
         return [(event.kind, event.step, event.item) for event in self.runs.events(run_id)]
 
     def close(self) -> None:
         self.database.close()
+
+
+def _found(name: str, release: int) -> Found:
+    spec = RELEASES[release][name]
+    return Found(name, release, _digest(spec), spec)
 
 
 def _digest(spec: Workflow) -> str:

@@ -277,12 +277,15 @@ class _Turn:
     # --- What came of it ------------------------------------------------------------------------------------------
 
     def _record(self, this: Try, came: Came, known: StepState) -> bool:
-        """Record what came of a try; False where it still waits for the same."""
+        """Record what came of a try; False where it still waits for the same. What has just begun to wait is looked at
+        once more: where a process died after it had asked, the answer may have come before this.
+        """
         outcome = came.outcome
         if isinstance(outcome, Waits):
-            self._looked.add((this.step.id, this.place))
-            if known.waits is not None and _waited(known) == outcome:
-                return False
+            if known.waits is not None:
+                self._looked.add((this.step.id, this.place))
+                if _waited(known) == outcome:
+                    return False
             self._write(outcomes.waits(this, came, outcome))
         elif isinstance(outcome, Failure):
             self._failed(this, came)
@@ -330,7 +333,6 @@ class _Turn:
         ref = self._parts.people.open(call, title, {"type": "object"}, shown, "review")
         waits = {"for": "person", "ref": ref, "until": None, "about": about}
         self._write(this.event("waits", {**data, **waits}, words))
-        self._looked.add((this.step.id, this.place))
 
     def _as_decided(self, this: Try, waits: Mapping[str, Any]) -> bool:
         decision = self._parts.people.decision(waits["ref"])

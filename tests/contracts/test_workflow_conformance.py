@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from kernel.errors import Conflict
 from kernel.storage.database import Database
-from kernel.storage.runs import ENDS
+from kernel.storage.runs import ENDS, NewEvent, RunEvent
 from pipeline.workflows.engine import Engine
 from pipeline.workflows.tickets import Timetable
 
@@ -206,6 +206,92 @@ def _lose(plant: Plant) -> None:
     database.close()
     for path in plant.site.folder.glob("engine.db*"):
         path.unlink()
+
+
+class Died(BaseException):
+    """The process was killed here."""
+
+
+@pytest.mark.parametrize("sort", ["review", "check"])
+def test_a_decision_is_found_though_whoever_asked_died_before_writing_so(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
+    run = plant.start("person" if sort == "review" else "asking")
+    write = plant.runs.write
+
+    def mortal(run_id: str, epoch: int, events: Sequence[NewEvent], seen: int) -> list[RunEvent]:
+        if any(event.kind == "waits" for event in events):
+            raise Died
+        return write(run_id, epoch, events, seen)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plant.runs, "write", mortal)
+        with pytest.raises(Died):
+            plant.runner.advance(run, 0)
+    plant.approve(plant.open_tasks(run)[0])
+    plant.runner.advance(run, 0)
+    assert plant.runs.get(run).status == "done"
+
+
+def test_a_run_goes_on_with_the_versions_that_it_was_started_with(plant: Plant) -> None:
+    """Also where it starts a run of its own only after something else was released."""
+    with plant.site.worker(seconds=1.0) as first:
+        runs = [plant.start("parent"), plant.start("person")]
+        until(plant.open_tasks)
+        first.kill()
+    plant.approve(plant.open_tasks()[0])
+    newer = plant.site.worker(release=2)
+    with newer:
+        until(lambda: finished(plant, runs))
+    child = plant.runs.children(runs[0])[0]
+    assert [plant.output(run)["release"] for run in (*runs, child.id)] == [1, 1, 1]
+    assert Plant(replace(plant.site, release=2), plant.engine).runs.get(child.id).version == 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_worker_that_was_only_slow_cannot_write_any_more(plant: Plant, seed: int) -> None:
+    """It stands still at a random moment, on another machine, until others have finished its runs; then it goes on."""
+    chance = random.Random(seed)
+    with plant.site.worker(place="elsewhere", silent=60.0) as slow:
+        runs = [plant.start(name) for name in ("chain", "chain", "saga", "parent")]
+        time.sleep(chance.uniform(0.0, 0.6))
+        slow.pause()
+        with plant.site.worker(silent=1.0):
+            until(lambda: finished(plant, runs))
+            slow.go_on()
+            time.sleep(0.5)
+            until(lambda: not plant.engine.holders())
+    children = [child.id for run in runs for child in plant.runs.children(run)]
+    for one in [*runs, *children]:
+        journal = plant.journal(one)
+        assert [row for row, count in Counter(journal).items() if count > 1 and row[0] in ("done", "undone")] == []
+        assert journal[-1][0] == "finished"
+    assert [plant.runs.get(run).status for run in runs] == ["done", "done", "failed", "done"]
+    check_undone(plant, runs[2])
+    assert len(delivered(plant)) == 3
+
+
+def test_a_run_that_was_erased_ends_and_does_nothing_more(plant: Plant) -> None:
+    with plant.site.worker():
+        run = plant.start("person")
+        until(lambda: plant.open_tasks(run))
+    number = plant.runs.get(run).number
+    with plant.database.write() as connection:
+        connection.execute(text("DELETE FROM ledger_payload WHERE number = :number"), {"number": number})
+    with plant.site.worker():
+        plant.desk.wake(run)
+        until(lambda: finished(plant, [run]))
+    assert plant.runs.get(run).erased
+    assert plant.runs.events(run)[-1].data["slug"] == "erased"
+    assert delivered(plant) == []
+    plant.engine.forget(run)
+    database = plant.site.database()
+    with database.engine.begin() as connection:
+        where = f'"{database.schema}".' if database.schema else ""
+        for table in ("workflow_status", "workflow_input", "workflow_output"):
+            query = text(f"SELECT count(*) FROM {where}{table} WHERE workflow_uuid LIKE :run")  # noqa: S608
+            assert connection.execute(query, {"run": f"%{run}%"}).scalar() == 0
+    database.close()
 
 
 def test_a_cancelled_run_does_not_go_on_and_cannot_be_cancelled_twice(plant: Plant) -> None:
