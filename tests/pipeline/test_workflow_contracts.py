@@ -283,6 +283,10 @@ type: object, required
 type: array, required
 line 3, inputs: a run's input is an object
 
+effects: [reply]}
+effects: [reply], form: {properties: {n: {type: integer, default: "{{ input.ticket }}"}}}}
+form.properties.n.default: {{ input.ticket }} is string, and the form asks for integer
+
 kind: review\n
 kind: review\n    on_failure: continue\n
 goes on where it fails, so 'reply' could run
@@ -361,6 +365,13 @@ def test_what_is_shaped_by_templates_is_known_by_what_they_read(old: str, new: s
     with pytest.raises(InvalidWorkflow) as caught:
         check_workflow(read_workflow(PAIRS.replace(old, new, 1)), kinds)
     assert any(wanted in str(one) for one in caught.value.faults), caught.value.faults
+
+
+def test_what_a_kind_reads_from_another_type_is_not_judged_by_its_type() -> None:
+    """A duration is a number that is read from a text: a template of either may stand there."""
+    for name in ("ticket", "most"):
+        text = TRIAGE.replace('top_k: "{{ input.most }}"', f'wait: "{{{{ input.{name} }}}}"')
+        assert check_workflow(read_workflow(text), KINDS) == ()
 
 
 def test_a_workflow_that_was_not_read_from_a_text_is_checked_too() -> None:
