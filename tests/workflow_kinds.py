@@ -56,6 +56,7 @@ class Classify(Idle):
 class ReviewWith(Strict):
     about: str = ""
     show: dict[str, Any] = Field(default_factory=dict)
+    form: dict[str, Any] = Field(default_factory=dict)
     effects: list[str] = Field(default_factory=list)
 
 

@@ -18,6 +18,7 @@ from pipeline.workflows.lines import Place
 from pipeline.workflows.schema_paths import UNKNOWN, NoSuchMember, Schema, schema_at, types_of
 
 _OF_NAMES = ("missing", "extra_forbidden")
+_COERCING = ("function-before", "function-plain", "function-wrap", "definition-ref")
 _SHALLOW = ("required", "additionalProperties", "type")
 """Keywords that do not depend on what the members of a value are."""
 
@@ -94,6 +95,22 @@ def type_faults(kind: Any, given: Mapping[str, Any], scope: Scope) -> Iterator[t
         )
 
 
+def form_faults(given: Mapping[str, Any], scope: Scope) -> Iterator[tuple[Place, str]]:
+    """Drafts in the form of a step that asks people, of a type that the form does not take."""
+    form = given.get("form")
+    members = form.get("properties") if isinstance(form, Mapping) else None
+    for name, schema in members.items() if isinstance(members, Mapping) else ():
+        draft = schema.get("default") if isinstance(schema, Mapping) else None
+        if not isinstance(draft, str):
+            continue
+        source, wanted = scope.template_source(draft), types_of(schema)
+        there = None if source is None else source.types
+        if there is not None and wanted is not None and not _meet(there, wanted):
+            asked = " or ".join(sorted(wanted))
+            said = f"{draft.strip()} is {' or '.join(sorted(there))}, and the form asks for {asked}"
+            yield ("form", "properties", name, "default"), said
+
+
 def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
     if isinstance(value, Mapping):
         for name, one in value.items():
@@ -106,12 +123,18 @@ def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _meet(there: frozenset[str], wanted: frozenset[str]) -> bool:
-    """Whether a value of one may be one of the other: a whole number is a number, and durations are read from texts."""
-    wide = wanted | ({"integer", "string"} if "number" in wanted else set())
-    return bool((there | ({"integer"} if "number" in there else set())) & wide)
+    """Whether a value of one may be one of the other: a whole number is a number."""
+    return bool(_whole(there) & _whole(wanted))
+
+
+def _whole(types: frozenset[str]) -> frozenset[str]:
+    return types | {"integer"} if "number" in types else types
 
 
 def _wanted(model: type[Strict], place: Place) -> frozenset[str] | None:
+    """The types that a member of a `with` may have; None where that is not known, or where others are read as these."""
+    if place[0] in _coerced(model):
+        return None
     schema = _schema_of(model)
     try:
         found = schema_at(schema, tuple(ITEM if isinstance(part, int) else str(part) for part in place))
@@ -126,6 +149,27 @@ def _schema_of(model: type[Strict]) -> Schema:
         return model.model_json_schema()
     except PydanticInvalidForJsonSchema:
         return UNKNOWN
+
+
+@lru_cache(maxsize=256)
+def _coerced(model: type[Strict]) -> frozenset[str]:
+    """Members whose values a validator of its own may turn into those that their type says: a duration is a text."""
+    cores = _cores(model.__pydantic_core_schema__)
+    fields: Mapping[str, Any] = next((one["fields"] for one in cores if one["type"] == "model-fields"), {})
+    found = {name for name, core in fields.items() if any(one["type"] in _COERCING for one in _cores(core))}
+    return frozenset(model.model_fields[name].alias or name for name in found)
+
+
+def _cores(core: Any) -> Iterator[Mapping[str, Any]]:
+    """Every part of a model's core schema, from outside in."""
+    if isinstance(core, Mapping):
+        if isinstance(core.get("type"), str):
+            yield core
+        for one in core.values():
+            yield from _cores(one)
+    elif isinstance(core, (list, tuple)):
+        for one in core:
+            yield from _cores(one)
 
 
 def value_faults(value: Any, schema: Schema) -> Iterator[tuple[Place, str]]:

@@ -16,7 +16,7 @@ from pipeline.workflows.contract_effects import effect_faults
 from pipeline.workflows.contract_order import order_faults
 from pipeline.workflows.contract_reads import Scope, expression_faults, template_faults
 from pipeline.workflows.contract_triggers import input_faults, trigger_faults
-from pipeline.workflows.contract_values import type_faults, with_faults
+from pipeline.workflows.contract_values import form_faults, type_faults, with_faults
 from pipeline.workflows.lines import Fault, InvalidWorkflow, Lines, Place
 from pipeline.workflows.schema_paths import UNKNOWN, NoSuchMember, Schema, schema_at
 from pipeline.workflows.seeing import PLACE, TOLD
@@ -27,6 +27,8 @@ Found = Iterator[tuple[Place, str]]
 """Faults: the way to the member, and what is wrong with it."""
 RESERVED = (PLACE, "input", "steps", "run", "output", "event", "loop", "self", "super", "true", "false", "none")
 RUN: Schema = {"type": "object", "properties": dict.fromkeys((*TOLD, "snapshot", "model"), UNKNOWN)}
+ASKING = ("review", "question")
+"""Kinds that put a form before people."""
 OF_A_KIND = ("result", "output", "values")
 """Names that expressions of a kind's `with` may have besides what the step sees; the kind says which it gives."""
 
@@ -123,6 +125,8 @@ def _given_faults(kind: Kind | None, given: Mapping[str, Any], scope: Scope, abo
     for place, expression in expressions:
         yield from expression_faults(expression, wider, (*above, *place))
     yield from (((*above, *place), what) for place, what in type_faults(kind, given, scope))
+    if kind.name in ASKING:
+        yield from (((*above, *place), what) for place, what in form_faults(given, scope))
     if not faults:
         yield from _own_faults(kind, given, above)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from workflow_kinds import KINDS
 
 from pipeline.workflows.contracts import check_workflow
-from pipeline.workflows.lines import InvalidWorkflow
+from pipeline.workflows.diagram import mermaid_of, svg_of, text_of
+from pipeline.workflows.lines import Fault, InvalidWorkflow
 from pipeline.workflows.reading import read_workflow
 from pipeline.workflows.schema_paths import NoSuchMember, schema_at, types_of
+from pipeline.workflows.sheet import sheet_of
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.steps.transform import TransformKind
 
@@ -283,6 +289,10 @@ type: object, required
 type: array, required
 line 3, inputs: a run's input is an object
 
+effects: [reply]}
+effects: [reply], form: {properties: {n: {type: integer, default: "{{ input.ticket }}"}}}}
+form.properties.n.default: {{ input.ticket }} is string, and the form asks for integer
+
 kind: review\n
 kind: review\n    on_failure: continue\n
 goes on where it fails, so 'reply' could run
@@ -363,10 +373,39 @@ def test_what_is_shaped_by_templates_is_known_by_what_they_read(old: str, new: s
     assert any(wanted in str(one) for one in caught.value.faults), caught.value.faults
 
 
+def test_what_a_kind_reads_from_another_type_is_not_judged_by_its_type() -> None:
+    """A duration is a number that is read from a text: a template of either may stand there."""
+    for name in ("ticket", "most"):
+        text = TRIAGE.replace('top_k: "{{ input.most }}"', f'wait: "{{{{ input.{name} }}}}"')
+        assert check_workflow(read_workflow(text), KINDS) == ()
+
+
 def test_a_workflow_that_was_not_read_from_a_text_is_checked_too() -> None:
     data = {"name": "bare", "steps": [{"id": "a", "kind": "find", "with": {"query": "{{ input.x }}"}}]}
     with pytest.raises(InvalidWorkflow, match=r"steps\.a\.with\.query: input\.x: input has nothing"):
         check_workflow(Workflow.model_validate(data), KINDS)
+
+
+_PIECES = re.findall(r"[\w.]+|[^\w\s]", TRIAGE)
+
+
+@settings(deadline=None, max_examples=400, derandomize=True, database=None)
+@given(st.lists(st.tuples(st.integers(0, len(_PIECES) - 1), st.sampled_from(_PIECES)), min_size=1, max_size=4))
+def test_any_workflow_is_checked_or_refused_with_lines(changes: list[tuple[int, str]]) -> None:
+    """Words of a file put in each other's places: it is refused with a line, or it holds, and then it can be drawn."""
+    pieces = [one.span() for one in re.finditer(r"[\w.]+|[^\w\s]", TRIAGE)]
+    text = TRIAGE
+    for place, new in sorted(changes, reverse=True):
+        begin, end = pieces[place]
+        text = text[:begin] + new + text[end:]
+    refused: tuple[Fault, ...] = ()
+    try:
+        workflow = read_workflow(text)
+        check_workflow(workflow, KINDS)
+        assert all(drawn(workflow) for drawn in (sheet_of, mermaid_of, svg_of, text_of))
+    except InvalidWorkflow as error:
+        refused = error.faults
+    assert all(one.line >= 1 and one.message for one in refused)
 
 
 @pytest.mark.parametrize(

@@ -108,11 +108,13 @@ class CompareKind(Plain):
     name: ClassVar[str] = "compare"
     With: ClassVar[type[Strict]] = CompareWith
 
-    def output(self, _step: Step) -> Mapping[str, Any]:
+    def output(self, step: Step) -> Mapping[str, Any]:
         """The periods, each group with its numbers, and those that are flagged."""
+        by = step.with_.get("by")
+        named = dict.fromkeys(map(str, by), ANYTHING) if isinstance(by, list) and not holds_template(by) else {}
         number = {"type": ["number", "null"]}
         members: dict[str, Any] = {
-            "group": {"type": "object"},
+            "group": {"type": "object", "properties": named},
             "value": number,
             "mean": number,
             "prior": {"type": "array", "items": {"type": "number"}},
