@@ -237,7 +237,7 @@ def test_a_rate_holds_over_workers(connect: Callable[[], Database], database: Da
 
 
 def test_of_many_workers_one_makes_the_probe(connect: Callable[[], Database], database: Database) -> None:
-    """All of them come at the moment at which the cool-down ends; while the one is under way nobody else gets through."""
+    """All of them come at the moment at which the cool-down ends; while the one is under way all others are held."""
     rule = BreakerRule(failures=1, cool_down=0.01)
     with pytest.raises(Unavailable), Guards(Breakers(database), rule).guarded(TARGET):
         raise Unavailable("it is down")

@@ -77,7 +77,6 @@ def test_how_large_a_call_is_without_former_runs(site: Site) -> None:
     assert size("echo") == size("classify", labels={"a": {}}, text="x") == NOTHING
     assert size("prompt", name="{{ input.name }}") is None
     assert size("ask", question="Who?").characters > 4 * site.workspace.settings.context_tokens
-    found = site.costing.before(
-        site.know(spec("asks", loop("q", "ask", question="x"))).name, {"items": [1]}, LOCAL_OWNER
-    )
+    site.know(spec("asks", loop("q", "ask", question="x")))
+    found = site.costing.before("asks", {"items": [1]}, LOCAL_OWNER)
     assert (found["steps"][0]["basis"], found["total"]["cost"]) == ("size", {"likely": 0.0, "most": 0.0})
