@@ -29,7 +29,8 @@ from pipeline.workflows.costing import Costing
 from pipeline.workflows.desk import WorkflowDesk
 from pipeline.workflows.drafts import WorkflowPromoter
 from pipeline.workflows.engine import Engine
-from pipeline.workflows.estimates import CHARACTERS_A_TOKEN, Size
+from pipeline.workflows.estimates import CHARACTERS_A_TOKEN, NOTHING, Size
+from pipeline.workflows.expressions import holds_template
 from pipeline.workflows.gates import Proofs
 from pipeline.workflows.inbox import Inbox
 from pipeline.workflows.library import WorkflowLibrary, spec_of
@@ -250,9 +251,13 @@ class Flows:
         return Costing(self.runs, self._find, self._at, prices, self._size)
 
     def _size(self, step: Step) -> Size | None:
-        """How large a call of a step is: its prompt's text, and the bound on the reply that it or the settings name."""
-        settings = self._workspace.settings
-        for name in self.kinds[step.kind].prompts(step):
+        """How large a call of a step is: its prompt's text, and the bound on the reply that it or the settings name.
+        None where a template names the prompt; nothing where it has none, and so asks no model.
+        """
+        settings, names = self._workspace.settings, self.kinds[step.kind].prompts(step)
+        if not names:
+            return NOTHING
+        for name in () if holds_template(list(names)) else names:
             anatomy = read_prompt(self._workspace.prompts.find(name).template)
             passages = settings.context_tokens * CHARACTERS_A_TOKEN if anatomy.grounded else 0
             characters = sum(map(len, anatomy.sections.values())) + int(passages)

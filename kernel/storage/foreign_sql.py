@@ -11,8 +11,7 @@ import base64
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from datetime import time as time_of_day
@@ -59,6 +58,7 @@ class ForeignSql:
 
     def __init__(self, databases: Mapping[str, str]) -> None:
         self._urls = {name: _usable(name, url) for name, url in databases.items()}
+        self._engines: dict[str, Engine] = {}
 
     def query(
         self,
@@ -80,11 +80,11 @@ class ForeignSql:
             raise InvalidInput(f"workflow_sql names no database {name}")
         if not sql.strip() or len(sql) > LONGEST_QUERY:
             raise InvalidInput(f"a query has 1 to {LONGEST_QUERY} characters")
-        end = time.monotonic() + seconds
-        opened = _sqlite(url, end) if url.get_backend_name() == "sqlite" else _postgres(url, seconds)
+        end, batches = time.monotonic() + seconds, _sqlite_batches if _is_sqlite(url) else _postgres_batches
         try:
-            with opened as (connection, batches):
-                return _taken(_until(end, seconds, batches(connection, sql, parameters)), most_rows, most_bytes)
+            with self._engine(name, url).connect() as connection:
+                found = batches(connection, _bound(sql, parameters), dict(parameters), end)
+                return _taken(_until(end, seconds, found), most_rows, most_bytes)
         except DBAPIError as error:
             raise _error(name, error, seconds, late=time.monotonic() >= end) from error
         except (StatementError, ArgumentError) as error:
@@ -92,32 +92,37 @@ class ForeignSql:
         except (SQLAlchemyError, pysqlite3.dbapi2.Warning, OverflowError, ValueError) as error:
             raise InvalidInput(f"the query of {name} gives no rows: {_words(error)}") from error
 
+    def _engine(self, name: str, url: URL) -> Engine:
+        """What makes connections to a database; none is kept open between two queries."""
+        if name not in self._engines:
+            self._engines[name] = _sqlite_engine(url) if _is_sqlite(url) else _postgres_engine(url)
+        return self._engines[name]
+
 
 Batches = Iterator[tuple[tuple[str, ...], Sequence[Sequence[Any]]]]
-Open = Callable[[Connection, str, Mapping[str, Any]], Batches]
+"""Names of the columns, and some rows, until there are no more."""
 
 
-@contextmanager
-def _sqlite(url: URL, end: float) -> Iterator[tuple[Connection, Open]]:
+def _sqlite_engine(url: URL) -> Engine:
     path = f"file:{quote(str(Path(str(url.database)).absolute()))}?mode=ro"
 
     def connect() -> Any:
         connection = pysqlite3.dbapi2.connect(path, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA query_only=ON").close()
         connection.execute("PRAGMA trusted_schema=OFF").close()
-        connection.set_progress_handler(lambda: time.monotonic() >= end, STEPS)
         return connection
 
     engine = create_engine(
         "sqlite://", module=pysqlite3.dbapi2, creator=connect, poolclass=NullPool, hide_parameters=True
     )
     event.listen(engine, "begin", _lock)
-    with _closing(engine) as connection:
-        yield connection, _sqlite_batches
+    return engine
 
 
-def _sqlite_batches(connection: Connection, sql: str, parameters: Mapping[str, Any]) -> Batches:
-    with connection.execute(_bound(sql, parameters), dict(parameters)) as result:
+def _sqlite_batches(connection: Connection, query: _Query, parameters: dict[str, Any], end: float) -> Batches:
+    opened: Any = connection.connection.dbapi_connection
+    opened.set_progress_handler(lambda: time.monotonic() >= end, STEPS)
+    with connection.execute(text(query.text).bindparams(*query.lists), parameters) as result:
         names = tuple(result.keys())
         while rows := result.fetchmany(BATCH):
             yield names, rows
@@ -137,26 +142,28 @@ def _reads_only(action: int, _one: str | None, two: str | None, *_: Any) -> int:
     return int(pysqlite3.dbapi2.SQLITE_OK if fine else pysqlite3.dbapi2.SQLITE_DENY)
 
 
-@contextmanager
-def _postgres(url: URL, seconds: float) -> Iterator[tuple[Connection, Open]]:
-    limit = max(1, round(seconds * 1000))
-    options = (
-        f"-cdefault_transaction_read_only=on -cstatement_timeout={limit} -cidle_in_transaction_session_timeout=60000"
-    )
+def _postgres_engine(url: URL) -> Engine:
+    """With a prepare threshold of 0 each message is one statement, so that nothing can be put behind a query."""
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
-        connect_args={"options": options, "connect_timeout": CONNECT_SECONDS, "prepare_threshold": 0},
+        connect_args={
+            "options": "-cdefault_transaction_read_only=on",
+            "connect_timeout": CONNECT_SECONDS,
+            "prepare_threshold": 0,
+        },
         poolclass=NullPool,
         hide_parameters=True,
     )
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"))
-    with _closing(engine) as connection:
-        yield connection, _postgres_batches
+    return engine
 
 
-def _postgres_batches(connection: Connection, sql: str, parameters: Mapping[str, Any]) -> Batches:
-    """`DECLARE` takes nothing but a query. With a prepare threshold of 0 each message is one statement."""
-    connection.execute(_bound(f"DECLARE vouch_rows NO SCROLL CURSOR FOR {sql}", parameters), dict(parameters))
+def _postgres_batches(connection: Connection, query: _Query, parameters: dict[str, Any], end: float) -> Batches:
+    """`DECLARE` takes nothing but a query."""
+    left = max(1, round((end - time.monotonic()) * 1000))
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {left}")
+    declared = f"DECLARE vouch_rows NO SCROLL CURSOR FOR {query.text}"
+    connection.execute(text(declared).bindparams(*query.lists), parameters)
     while True:
         with connection.exec_driver_sql(f"FETCH FORWARD {BATCH} FROM vouch_rows") as result:
             names, rows = tuple(result.keys()), result.fetchall()
@@ -165,24 +172,26 @@ def _postgres_batches(connection: Connection, sql: str, parameters: Mapping[str,
             return
 
 
-def _bound(sql: str, parameters: Mapping[str, Any]) -> Any:
-    made = text(sql)
-    named = set(made.compile().params)
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query, and those of its parameters that are lists."""
+
+    text: str
+    lists: Sequence[Any]
+
+
+def _bound(sql: str, parameters: Mapping[str, Any]) -> _Query:
+    """Raises InvalidInput where the parameters that it names are not those that there are."""
+    named = set(text(sql).compile().params)
     if named != set(parameters):
         missing, strange = sorted(named - set(parameters)), sorted(set(parameters) - named)
         what = f"has no value for :{missing[0]}" if missing else f"does not name :{strange[0]}"
         raise InvalidInput(f"the query {what}; a colon that begins no parameter is written \\:")
-    lists: list[Any] = [bindparam(name, expanding=True) for name, one in parameters.items() if isinstance(one, list)]
-    return made.bindparams(*lists)
-
-
-@contextmanager
-def _closing(engine: Engine) -> Iterator[Connection]:
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+    return _Query(sql, [bindparam(name, expanding=True) for name, one in parameters.items() if isinstance(one, list)])
 
 
 def _until(end: float, seconds: float, batches: Batches) -> Batches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from kernel.errors import Conflict, InvalidInput
@@ -60,7 +60,7 @@ class Costing:
         if run.status not in ENDS or run.erased:
             raise Conflict(f"run {run.id} is {'erased' if run.erased else run.status}: there is nothing to compare")
         guessed = self._estimate(self._at(run.workflow, run.version), run.said.get("input", {}), run.number)
-        past = pasts_of(self._runs.events(run.id, words=False))
+        past = self._tries(run)
         found = [asdict(one) for one in variance(guessed, past, self._prices)]
         total, steps = ([one for one in found if bool(one["step"]) is of_steps] for of_steps in (False, True))
         return {"run": run.id, "total": total, "steps": steps}
@@ -68,5 +68,16 @@ class Costing:
     def _estimate(self, found: Found, given: Mapping[str, Any], before: int) -> Estimate:
         past: list[StepPast] = []
         for run in self._runs.ended(found.name, before, RUNS):
-            past += pasts_of(self._runs.events(run.id, words=False))
+            past += self._tries(run)
         return estimate(found.spec, given, past, self._prices, self._size_of)
+
+    def _tries(self, run: Run) -> list[StepPast]:
+        """What each try of a run used; what a run that one of its steps started used counts as that step's."""
+        found = pasts_of(self._runs.events(run.id, words=False))
+        for child in self._runs.children(run.id):
+            owner, _, rest = child.parent.partition(":")
+            if owner == run.id and rest:
+                step, _, item = rest.partition(":")
+                place = int(item) if item.isdigit() else None
+                found += [replace(one, run=run.id, step=step, item=place) for one in self._tries(child)]
+        return found

@@ -38,6 +38,10 @@ class Size:
     model: str
 
 
+NOTHING = Size(0, 0, "")
+"""Of a step that asks no model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """What is likely, and what it is at most."""
@@ -198,7 +202,7 @@ def _by_size(step: Step, given: Mapping[str, Any], size: Size | None, prices: Pr
     items = _items(step, given)
     limit = step.each.limit if step.each else 1
     calls = Span(float(items if items is not None else limit), _bound(step, items))
-    if step.kind not in MODEL_KINDS:
+    if step.kind not in MODEL_KINDS or size == NOTHING:
         return StepEstimate(step.id, step.kind, "none", calls=calls)
     if size is None:
         return _within_budget(StepEstimate(step.id, step.kind, "unknown", calls=calls, cost=None), step)

@@ -236,6 +236,34 @@ def test_a_rate_holds_over_workers(connect: Callable[[], Database], database: Da
     assert len(passed) == 5
 
 
+def test_of_many_workers_one_makes_the_probe(connect: Callable[[], Database], database: Database) -> None:
+    """All of them come at the moment at which the cool-down ends; while the one is under way all others are held."""
+    rule = BreakerRule(failures=1, cool_down=0.01)
+    with pytest.raises(Unavailable), Guards(Breakers(database), rule).guarded(TARGET):
+        raise Unavailable("it is down")
+    time.sleep(0.05)
+    workers = [Guards(Breakers(connect()), rule) for _ in range(6)]
+    ready, held, through = threading.Barrier(len(workers)), threading.Semaphore(0), []
+
+    def work(guards: Guards) -> None:
+        ready.wait()
+        try:
+            with guards.guarded(TARGET) as passage:
+                through.append(passage.probe)
+                for _ in workers[1:]:
+                    assert held.acquire(timeout=30)
+        except NotNow:
+            held.release()
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert through == [True]
+    assert Breakers(database).get(TARGET).state is State.CLOSED
+
+
 def test_two_processes_share_a_breaker(connect: Callable[[], Database], database: Database, key_file: Path) -> None:
     """One process sees the target fail, the other is held at once; once it is up, one probe of either closes it."""
 
