@@ -493,7 +493,7 @@ class Workspace:
 
     @cached_property
     def lineage(self) -> LineageReader:
-        return LineageReader(self.answers, self.corpus, self.lineage_queries, self.releases)
+        return LineageReader(self.answers, self.corpus, self.lineage_queries, self.releases, self.feedback)
 
     @cached_property
     def lineage_queries(self) -> LineageQueries:

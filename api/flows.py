@@ -121,6 +121,10 @@ class Flows:
         """Have a run's next turn done."""
         self.engine.submit(Ticket(run.id, run.turn, run.queue, run.priority, seconds))
 
+    def _submit_again(self, run: Run, seconds: float) -> None:
+        """For the sweep, which found that a run should go on, whatever the engine believes of its turn."""
+        self.engine.submit(Ticket(run.id, run.turn, run.queue, run.priority, seconds), again=True)
+
     @property
     def queues(self) -> Mapping[str, int]:
         """The most runs of each queue at once over all workers: the least that a live workflow says."""
@@ -141,7 +145,7 @@ class Flows:
             self.triggers.due,
             self.triggers.missed,
         )
-        return Sweeper(self.runs, self._known, self.submit, others)
+        return Sweeper(self.runs, self._known, self._submit_again, others)
 
     def _known(self, run_ids: Collection[str]) -> set[str]:
         return self.engine.known(run_ids)
@@ -183,6 +187,7 @@ class Flows:
                 self.submit,
                 lambda: self._workspace.checker,
                 self._ended,
+                lambda: self.engine.closing,
             )
         )
 

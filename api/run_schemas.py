@@ -136,7 +136,7 @@ class RunEstimate(BaseModel):
 
 
 class RunCost(BaseModel):
-    """What a run took beside its estimate, whole and by the steps that differ; `over`: past the most that was thought."""
+    """What a run took beside its estimate, whole and by the steps that differ; `over`: more than thought."""
 
     run: str
     total: list[dict[str, Any]]

@@ -8,6 +8,7 @@ says which nodes, filters and tests a use of the language has beyond that.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +25,8 @@ LONGEST = 2_000_000
 """Characters or items that one value may come to."""
 MOST_PIECES = 2_000_000
 """Pieces that one text may be put together from; each turn of a loop is one, even where it shows nothing."""
+MOST_SECONDS = 30.0
+"""For one text: far more than any needs, so that it only ends what compares long lists in long loops."""
 LOOPS = 2
 """Loops may be nested so deep."""
 MOST_WORK = 4_000_000
@@ -177,14 +180,16 @@ def count_turns(tree: nodes.Template) -> None:
         loop.body.insert(0, nodes.Output([nodes.TemplateData("")], lineno=loop.lineno))
 
 
-def gathered(pieces: Iterator[str], what: str) -> str:
-    """The text of pieces. Raises SecurityError where it grows too long or takes too many."""
-    written, length = [], 0
+def gathered(pieces: Iterator[str], what: str, seconds: float = MOST_SECONDS) -> str:
+    """The text of pieces. Raises SecurityError where it grows too long, or takes too many pieces or too much time."""
+    written, length, end = [], 0, time.monotonic() + seconds
     for count, piece in enumerate(pieces):
         length += len(piece)
         if length > LONGEST:
             raise SecurityError(f"{what} renders to more than {LONGEST:,} characters")
         if count > MOST_PIECES:
             raise SecurityError(f"the loops of {what} take more than {MOST_PIECES:,} steps")
+        if time.monotonic() > end:
+            raise SecurityError(f"the loops of {what} take longer than {seconds:g} seconds")
         written.append(piece)
     return "".join(written)

@@ -167,7 +167,7 @@ class Plant:
         self.site, self.engine = site, engine
         self.database = Database(site.url, Path(site.key_file), site.workspace)
         self.runs, self.tasks = Runs(self.database), Tasks(self.database)
-        self.asks = Asks(self.tasks)
+        self.asks = Asks(self.tasks, self.submit)
         folder = Folder(site.folder / "out")
         deliver = DeliverKind(Deliveries(self.database), folder, Egress(Hosts([])), {}, None, no_guards(self.database))
         child = SubWorkflow(self._start_child, self.runs)
@@ -188,14 +188,14 @@ class Plant:
         pins = Pins("", "policy", 1, 0, "toy/one")
         sources = Sources(find, find, lambda *_: (1, "a" * 64), lambda: pins)
         self.desk = RunDesk(self.runs, kinds, sources, self.submit)
-        self.watch = Watch(self.tasks, self.asks, self.desk.wake)
-        self.sweeper = Sweeper(self.runs, engine.known, self.submit, (self.watch.sweep,))
+        self.watch = Watch(self.tasks, self.asks)
+        self.sweeper = Sweeper(self.runs, engine.known, self.submit_again, (self.watch.sweep,))
         self.people = PeopleDesk(
             self.tasks,
             Keys(self.database),
             self.asks,
             preview=self.runner.preview,
-            wake=self.desk.wake,
+            submit=self.submit,
             authors=lambda _: ["key_author"],
             evidence=lambda *_: None,
             figures=TaskFigures(self.database),
@@ -206,6 +206,10 @@ class Plant:
 
     def submit(self, run: Run, seconds: float) -> None:
         self.engine.submit(Ticket(run.id, run.turn, run.queue, run.priority, seconds))
+
+    def submit_again(self, run: Run, seconds: float) -> None:
+        """As a sweep does, which knows better than the engine what is to be done."""
+        self.engine.submit(Ticket(run.id, run.turn, run.queue, run.priority, seconds), again=True)
 
     def start(self, name: str, **more: Any) -> str:
         """Start a run; its id."""

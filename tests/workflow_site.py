@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,10 @@ class Site(Flows):
                 if child.status in ("queued", "running"):
                     self.go(child.id)
             run = self.runs.get(run_id)
-            if run.status not in OPEN or (run.status == "waiting" and (run.wake_at is None or self._asked(run))):
+            if run.status not in OPEN or (run.status == "waiting" and not _soon(run.wake_at)):
                 return run
             self.runner.advance(run_id, run.turn)
         return self.runs.get(run_id)
-
-    def _asked(self, run: Run) -> bool:
-        return bool(self.people.items(REVIEWER, limit=1, state="open", run_id=run.id))
 
     def nudge(self, run: Run) -> Run:
         """Have a waiting run looked at again."""
@@ -157,6 +155,10 @@ class Site(Flows):
         """Every file that was delivered, by its path."""
         folder = self.workspace.settings.delivery_folder
         return {str(one.relative_to(folder)): one.read_text() for one in folder.rglob("*") if one.is_file()}
+
+
+def _soon(moment: str | None) -> bool:
+    return moment is not None and datetime.fromisoformat(moment) < datetime.now(UTC) + timedelta(seconds=2)
 
 
 def step(name: str, kind: str, /, *needs: str, **given: Any) -> dict[str, Any]:

@@ -97,10 +97,7 @@ def _told(step: Mapping[str, Any]) -> str:
 def _waiting(step: Mapping[str, Any]) -> str:
     waits = step.get("waits") or {}
     if waits.get("for") == "person":
-        return (
-            f"{step['id']} waits for a person: vouch reviews show {waits['ref']}, "
-            f"vouch reviews approve {waits['ref']} --key SECRET"
-        )
+        return f"{step['id']} waits for a person, other than who started the run: vouch reviews show {waits['ref']}"
     if waits.get("for") == "run":
         return f"{step['id']} waits for the run {waits['ref']}"
     return f"{step['id']} waits until {waits.get('until')}"

@@ -145,10 +145,13 @@ def fork(
 
 @command(commands, "watch")
 def watch(call: Call, run_id: RunId, key: KeyOption = None) -> None:
-    """Follow a run until it ends or waits for somebody. With --json one row of its journal a line."""
+    """Follow a run until it ends or waits for somebody, and work on it meanwhile. With --json one row of its journal a
+    line.
+    """
     run = flows_of(call).desk.get(run_id, actor_of(call, key))
     tell = (lambda event: write_json(event, line=True)) if call.flags.json else None
-    ended = follow(call, run, tell)
+    with working(call):
+        ended = follow(call, run, tell)
     if not call.flags.json:
         call.note(f"{ended.id} is {ended.status}")
 

@@ -112,6 +112,11 @@ def delivery_entries(connection: Connection, entries: Collection[int]) -> set[in
     return found
 
 
+def delivered(connection: Connection, entries: Collection[int]) -> int:
+    """How many deliveries these entries tell of: what went out is reached by no erasure."""
+    return len({*rows_of(connection, delivery.c.key, delivery.c.begun, sorted(entries))})
+
+
 def forget_deliveries(connection: Connection, entries: Collection[int]) -> int:
     """Take out what was delivered where the entry that says so is emptied; how many rows."""
     return sum(

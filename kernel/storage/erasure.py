@@ -20,7 +20,7 @@ from kernel.ids import random_id, sha256
 from kernel.storage.access import access_digest, next_version
 from kernel.storage.answers import ANSWER, ERASED_ACCESS
 from kernel.storage.database import Database
-from kernel.storage.deliveries import delivery_entries, forget_deliveries
+from kernel.storage.deliveries import delivered, delivery_entries, forget_deliveries
 from kernel.storage.erasure_rows import (
     CHUNK_FLOOR,
     COPIED,
@@ -484,6 +484,9 @@ def _collect(connection: Connection, plan: Plan) -> None:
     entries |= task_entries(connection, entries) | delivery_entries(connection, entries)
     stored = set(rows_of(connection, ledger_payload.c.number, ledger_payload.c.number, entries))
     plan.entries = sorted(stored)
+    sent = delivered(connection, stored)
+    if sent:
+        plan.kept["copies delivered by workflows"] = sent
     plan.answers = sorted(answers & stored)
     asked = rows_of(connection, answer.c.id, answer.c.number, plan.answers)
     for what, column in (("prompts", prompt_version.c.template), ("workflows", workflow_version.c.text)):

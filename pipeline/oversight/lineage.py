@@ -10,6 +10,7 @@ from kernel.errors import InvalidInput
 from kernel.records import Principal
 from kernel.storage.answers import AnswerRecord, Answers
 from kernel.storage.corpus import Corpus
+from kernel.storage.feedback import Feedback
 from kernel.storage.lineage_queries import LineageQueries
 from pipeline.oversight.release import Releases
 
@@ -20,12 +21,14 @@ Json = dict[str, Any]
 class LineageReader:
     """Reads lineage from the record of an answer and the rows that it names."""
 
-    def __init__(self, answers: Answers, corpus: Corpus, queries: LineageQueries, releases: Releases) -> None:
+    def __init__(
+        self, answers: Answers, corpus: Corpus, queries: LineageQueries, releases: Releases, feedback: Feedback
+    ) -> None:
         self._answers = answers
         self._releases = releases
         self._corpus = corpus
         self._queries = queries
-        self._releases = releases
+        self._feedback = feedback
 
     def lineage(self, answer_id: str, principal: Principal) -> Json:
         """The whole chain as JSON values. Raises NotFound where `principal` may not read the answer.
@@ -48,6 +51,7 @@ class LineageReader:
             "context": self._context(record),
             "reask_of": record.run.get("reask_of"),
             "reviews": [] if not principal.role.oversees else self._queries.reviews_of(record.number),
+            "feedback": [] if not principal.role.oversees else self._said_of(record.number),
             "erased": record.erased,
         }
 
@@ -61,6 +65,13 @@ class LineageReader:
             raise InvalidInput(f"no lineage format {form!r}; there are {', '.join(FORMS)}")
         lineages = [self.lineage(answer_id, principal) for answer_id in answer_ids]
         return to_dot(lineages[0]) if form == "dot" else serialise(lineages, "json-ld" if form == "jsonld" else form)
+
+    def _said_of(self, number: int) -> list[Json]:
+        """The last word of each person on an answer: the score and its entry, without what they wrote."""
+        return [
+            {"score": one.score, "by": one.actor, "index": one.leaf, "created_at": one.created_at}
+            for one in self._feedback.of([number]).get(number, ())
+        ]
 
     def _prompt(self, record: AnswerRecord) -> Json:
         prompt = dict(record.body["prompt"])

@@ -8,10 +8,11 @@ from typing import Any
 
 from kernel.errors import InvalidInput
 from pipeline.workflows.expression_paths import ITEM, Path, words
-from pipeline.workflows.expressions import holds_template, names_in, names_of, source_of, source_of_template
+from pipeline.workflows.expressions import holds_template, is_text, names_in, names_of, source_of, source_of_template
 from pipeline.workflows.lines import Place
-from pipeline.workflows.schema_paths import UNKNOWN, NoSuchMember, Schema, schema_at, types_of
+from pipeline.workflows.schema_paths import TEMPLATE, UNKNOWN, NoSuchMember, Schema, schema_at, types_of
 
+REFERENCE = "$ref"
 OF_A_STEP = ("error", "output", "status")
 """What a step shows of itself."""
 
@@ -59,6 +60,23 @@ class Scope:
             return None
         return None if path is None else self.at(path)
 
+    def sourced(self, schema: Any) -> Any:
+        """A schema in which what templates come to is known as far as what they read is."""
+        if isinstance(schema, list):
+            return [self.sourced(one) for one in schema]
+        if not isinstance(schema, Mapping):
+            return schema
+        template = schema.get(TEMPLATE)
+        if not isinstance(template, str):
+            return {name: self.sourced(one) for name, one in schema.items()}
+        source = self.template_source(template)
+        if source is not None:
+            return UNKNOWN if _refers(source.schema) else source.schema
+        try:
+            return {"type": "string"} if is_text(template) else UNKNOWN
+        except InvalidInput:
+            return UNKNOWN
+
     def at(self, path: Path) -> Source | None:
         """What is known of a path; None where nothing is."""
         if path[0] == "steps":
@@ -89,6 +107,13 @@ class Scope:
         if len(path) > 2 and path[2] not in OF_A_STEP:
             return f"{words(path)}: a step shows its {', '.join(OF_A_STEP)}"
         return _member_fault(self.outputs[path[1]], path, 3, f"step {path[1]} gives")
+
+
+def _refers(schema: Any) -> bool:
+    """Whether a schema holds references, which only hold within the whole that it is a part of."""
+    if isinstance(schema, Mapping):
+        return REFERENCE in schema or any(_refers(one) for one in schema.values())
+    return isinstance(schema, list) and any(_refers(one) for one in schema)
 
 
 def _member_fault(schema: Schema, path: Path, begin: int, whose: str) -> str | None:

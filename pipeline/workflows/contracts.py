@@ -7,7 +7,7 @@ effect of a workflow with more than low stakes needs a review that names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kernel.errors import VouchError
@@ -49,10 +49,7 @@ def _faults(workflow: Workflow, kinds: Mapping[str, Kind]) -> Found:
     yield from effect_faults(workflow, kinds)
     yield from trigger_faults(workflow)
     yield from input_faults(workflow)
-    each = dict(_outputs(workflow, kinds))
-    outputs = {
-        step.id: {"type": "array", "items": each[step.id]} if step.each else each[step.id] for step in workflow.steps
-    }
+    outputs, each = _outputs(workflow, kinds)
     for number, step in enumerate(workflow.steps):
         scope = Scope(_roots(workflow), set(step.needs), outputs, f"step {step.id}")
         faults = _step_faults(step, kinds, scope, each[step.id])
@@ -61,17 +58,32 @@ def _faults(workflow: Workflow, kinds: Mapping[str, Kind]) -> Found:
     yield from template_faults(workflow.output, everything, ("output",))
 
 
-def _outputs(workflow: Workflow, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Schema]]:
-    """What is known of the output of each step, or of one item of its loop."""
-    for step in workflow.steps:
-        schema: Schema = UNKNOWN
-        kind = kinds.get(step.kind)
-        if kind is not None and not any(True for _ in with_faults(kind, step.with_)):
-            try:
-                schema = kind.output(step)
-            except (VouchError, LookupError, TypeError, ValueError, AttributeError):
-                schema = UNKNOWN
-        yield step.id, schema
+def _outputs(workflow: Workflow, kinds: Mapping[str, Kind]) -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """What is known of the output of each step; and of one item of its loop, where it has one."""
+    outputs: dict[str, Schema] = {step.id: UNKNOWN for step in workflow.steps}
+    each: dict[str, Schema] = {}
+    for step in _ordered(workflow):
+        scope = _in_loop(step, Scope(_roots(workflow), set(step.needs), outputs, ""))
+        each[step.id] = scope.sourced(_declared(step, kinds.get(step.kind)))
+        outputs[step.id] = {"type": "array", "items": each[step.id]} if step.each else each[step.id]
+    return outputs, each
+
+
+def _declared(step: Step, kind: Kind | None) -> Schema:
+    """What a step's kind says of its output; a `with` that does not fit tells nothing."""
+    if kind is None or any(True for _ in with_faults(kind, step.with_)):
+        return UNKNOWN
+    try:
+        return kind.output(step)
+    except (VouchError, LookupError, TypeError, ValueError, AttributeError):
+        return UNKNOWN
+
+
+def _ordered(workflow: Workflow) -> Sequence[Step]:
+    try:
+        return workflow.order
+    except ValueError:
+        return workflow.steps
 
 
 def _roots(workflow: Workflow) -> dict[str, Schema]:
@@ -85,7 +97,7 @@ def _step_faults(step: Step, kinds: Mapping[str, Kind], scope: Scope, output: Sc
         yield from expression_faults(step.when, scope, ("when",))
     if step.each is not None:
         yield from _each_faults(step, scope)
-        scope = scope.with_roots({step.each.as_: _item(step, scope), PLACE: {"type": "integer"}})
+        scope = _in_loop(step, scope)
     yield from _given_faults(kinds.get(step.kind), step.with_, scope, ("with",))
     after = scope.with_roots({"output": output})
     yield from _check_faults(step, after)
@@ -140,6 +152,13 @@ def _each_faults(step: Step, scope: Scope) -> Found:
     most = source.schema.get("maxItems")
     if isinstance(most, int) and most > step.each.limit:
         yield ("each", "limit"), f"the list may hold {most} items, and the loop takes {step.each.limit}"
+
+
+def _in_loop(step: Step, scope: Scope) -> Scope:
+    """What each item of a step's loop sees besides."""
+    if step.each is None:
+        return scope
+    return scope.with_roots({step.each.as_: _item(step, scope), PLACE: {"type": "integer"}})
 
 
 def _item(step: Step, scope: Scope) -> Schema:

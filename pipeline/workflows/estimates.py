@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any, Literal
 
 from kernel.errors import InvalidInput
+from pipeline.workflows.agents.declared import Budget
 from pipeline.workflows.costs import Prices, StepPast
 from pipeline.workflows.expressions import evaluate
 from pipeline.workflows.spec import Step, Workflow
@@ -237,9 +238,10 @@ def _bound(step: Step, items: int | None) -> float:
 
 def _within_budget(made: StepEstimate, step: Step) -> StepEstimate:
     """An agent's step takes no more than its budget."""
-    budget = step.with_.get("budget")
-    if step.kind != "agent" or not isinstance(budget, Mapping):
+    if step.kind != "agent":
         return made
+    given = step.with_.get("budget")
+    budget = Budget().model_dump() | (dict(given) if isinstance(given, Mapping) else {})
     times = _bound(step, None) / step.retry.attempts
     tokens, cost, seconds = (_number(budget.get(name)) for name in ("tokens", "cost", "seconds"))
     if tokens is not None:

@@ -179,6 +179,11 @@ def source_of_template(value: Any) -> Path | None:
     return _template(value).path if isinstance(value, str) and _is_template(value) else None
 
 
+def is_text(template: str) -> bool:
+    """Whether a template gives a text, and not a value as it is. Raises InvalidInput where it cannot be used."""
+    return not _template(template).native
+
+
 def _filled(value: Any, visible: Mapping[str, Any], depth: int) -> Any:
     if depth == 0:
         raise InvalidInput(f"a value is nested deeper than {DEEPEST}")

@@ -12,6 +12,8 @@ from pipeline.workflows.expression_paths import ITEM, Path
 
 Schema = Mapping[str, Any]
 UNKNOWN: Schema = {}
+TEMPLATE = "x-template"
+"""Stands in the schema of a kind's output for a value that is what a template of its `with` comes to."""
 MOST_HOPS = 40
 MOST_NAMED = 12
 _TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"))
@@ -54,7 +56,7 @@ def types_of(schema: Schema, root: Schema | None = None, hops: int = MOST_HOPS) 
 def resolved(schema: Schema, root: Schema) -> Schema:
     """A schema without a reference at its top; UNKNOWN where that leads nowhere."""
     for _ in range(MOST_HOPS):
-        if not isinstance(schema, Mapping) or "$dynamicRef" in schema:
+        if not isinstance(schema, Mapping) or "$dynamicRef" in schema or TEMPLATE in schema:
             return UNKNOWN
         reference = schema.get("$ref")
         if not isinstance(reference, str):

@@ -405,6 +405,13 @@ def test_config_tells_where_a_value_came_from_and_hides_secrets(empty: Cli) -> N
     assert found["port"]["from"] == "default"
     assert found["openai_api_key"]["value"] == "**********"
     assert "sk-secret" not in result.stdout + empty("config").stdout
+    held = '[workflow_secrets.crm]\nvalue = "sk-secret"\nhosts = ["a.test"]\n[workflow_sql]\nsales = "sqlite:///sk-secret"\n'
+    (empty.home / "vouch.toml").write_text(held)
+    result = empty("config", "show", "--json")
+    found = {item["name"]: item["value"] for item in json.loads(result.stdout)["items"]}
+    assert found["workflow_secrets"] == {"crm": {"value": "**********", "hosts": ["a.test"]}}
+    assert found["workflow_sql"] == {"sales": "**********"}
+    assert "sk-secret" not in result.stdout + empty("config", "show").stdout
     (empty.home / "vouch.toml").write_text("top_k = 7\ncolour = 3\n")
     assert "colour" in empty.json("config", code=2)["error"]["detail"]
 

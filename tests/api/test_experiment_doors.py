@@ -81,6 +81,10 @@ def test_feedback_over_http(site: Site) -> None:
     entries = site["reviewer"].get("/v1/ledger/entries", params={"kind": "answer.feedback"}).json()["items"]
     assert len(entries) == 3
     assert site.keys["app"] not in json.dumps(entries)
+    assert site["app"].get(f"{path}/lineage").json()["feedback"] == []
+    traced = site["reviewer"].get(f"{path}/lineage").json()["feedback"]
+    assert [(one["score"], one["by"]) for one in traced] == [(0.5, site.keys["app"]), (1.0, site.keys["reviewer"])]
+    assert {one["index"] for one in traced} < {one["number"] for one in entries}
     assert site.other.post(f"{path}/feedback", json={"score": 1}).status_code == 404
     for wrong in ({}, {"score": 1, "rating": "up"}, {"score": 2}, {"score": True}, {"rating": "sideways"}, {"x": 1}):
         assert site["app"].post(f"{path}/feedback", json=wrong).status_code == 422

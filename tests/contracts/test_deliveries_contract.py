@@ -15,6 +15,7 @@ from kernel.storage.deliveries import (
     DONE,
     Deliveries,
     Delivery,
+    delivered,
     delivery_entries,
     forget_deliveries,
 )
@@ -89,6 +90,7 @@ def test_what_a_run_delivered_can_be_erased(deliveries: Deliveries, database: Da
     with database.write() as connection:
         entries = delivery_entries(connection, [first.begun])
         assert len(entries) == 2
+        assert delivered(connection, entries) == 1
         assert forget_deliveries(connection, entries) == 1
         remove_payloads(connection, sorted(entries))
     gone = deliveries.find(KEY)

@@ -10,6 +10,7 @@ from pipeline.workflows.lines import InvalidWorkflow
 from pipeline.workflows.reading import read_workflow
 from pipeline.workflows.schema_paths import NoSuchMember, schema_at, types_of
 from pipeline.workflows.spec import Workflow
+from pipeline.workflows.steps.transform import TransformKind
 
 TRIAGE = """name: triage
 stakes: medium
@@ -140,7 +141,7 @@ line 17, steps.sort.with.text: row.txt: row has text, score
 
 {{ row.text }}
 {{ item.text }}
-steps.sort.with.text: there is no item here; there are: input, row, run, steps
+steps.sort.with.text: there is no item here; there are: input, place, row, run, steps
 
 run.id
 run.ident
@@ -317,6 +318,49 @@ def test_a_review_far_before_an_effect_allows_it_only_if_nothing_goes_around_it(
 def test_expressions_of_kinds_are_found_where_they_stand() -> None:
     text = TRIAGE.replace('to: mail, body: "{{', 'to: mail, when_sent: steps.nosuch.output, body: "{{', 1)
     assert "line 35, steps.reply.with.when_sent: steps.nosuch.output: there is no step 'nosuch'" in faults(text)[0]
+
+
+PAIRS = """name: pairs
+stakes: low
+inputs: {type: object, properties: {rows: {type: array, items: {type: object, properties: {sum: {type: number}}}}}}
+steps:
+  - id: shape
+    kind: transform
+    with:
+      value:
+        high: "{{ input.rows | selectattr('sum', '>', 3) | sort(attribute='sum') }}"
+        said: of {{ input.rows | length }}
+        fixed: [1]
+  - id: each
+    kind: transform
+    needs: [shape]
+    each: {in: steps.shape.output.high}
+    with: {value: {own: "{{ item.sum }}"}}
+  - {id: last, kind: find, needs: [shape, each], with: {query: "{{ steps.shape.output.said }}", top_k: 3}}
+output: {all: "{% for one in steps.each.output %}{{ one.own }}{% endfor %}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("item.sum", "item.sun", "steps.each.with.value.own: item.sun: item has sum"),
+        (
+            "output.high}",
+            "output.hig}",
+            "steps.each.each.in: steps.shape.output.hig: step shape gives fixed, high, said",
+        ),
+        ("output.high}", "output.said}", "`steps.shape.output.said` is string, not a list"),
+        ("output.said }", "output.high }", "{{ steps.shape.output.high }} is array, and string stands here"),
+        ("one.own", "one.owns", "output.all: steps.each.output[].owns: steps.each.output[] has own"),
+    ],
+)
+def test_what_is_shaped_by_templates_is_known_by_what_they_read(old: str, new: str, wanted: str) -> None:
+    kinds = {**KINDS, "transform": TransformKind()}
+    assert check_workflow(read_workflow(PAIRS), kinds) == ()
+    with pytest.raises(InvalidWorkflow) as caught:
+        check_workflow(read_workflow(PAIRS.replace(old, new, 1)), kinds)
+    assert any(wanted in str(one) for one in caught.value.faults), caught.value.faults
 
 
 def test_a_workflow_that_was_not_read_from_a_text_is_checked_too() -> None:

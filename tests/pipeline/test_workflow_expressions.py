@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2.exceptions import SecurityError
 
 from kernel.errors import InvalidInput
+from pipeline.language import gathered
 from pipeline.workflows.expression_filters import FILTERS
 from pipeline.workflows.expressions import evaluate, fill, holds_template, names_in, names_of
 
@@ -263,6 +265,15 @@ def test_what_it_reads_is_all_that_it_needs() -> None:
                 whole = whole[part]
                 at = at.setdefault(part, {} if isinstance(whole, dict) else whole) if isinstance(at, dict) else at
         assert evaluate(expression, seen) == evaluate(expression, VISIBLE)
+
+
+def test_time_is_bounded() -> None:
+    """Comparisons cost what their lists are long, and loops repeat them: what counts no items counts time."""
+    slow = (time.sleep(0.01) or "" for _ in range(10_000))
+    begin = time.monotonic()
+    with pytest.raises(SecurityError, match=r"take longer than 0\.2 seconds"):
+        gathered(slow, "it", 0.2)
+    assert time.monotonic() - begin < 5
 
 
 def test_work_is_bounded() -> None:

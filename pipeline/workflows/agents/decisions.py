@@ -17,6 +17,8 @@ SAID = 1000
 """Characters of a thought, a question or a reason."""
 LONGEST_REPLY = 200_000
 DEEPEST = 32
+THOUGHT = 160
+"""Characters of a thought that a model's server is asked to hold it to."""
 SENT = 400
 """Longest text that a schema which is sent to a model's server speaks of: servers make a grammar of it."""
 _TEXT: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": SAID}
@@ -126,8 +128,16 @@ def _no_number(name: str) -> NoReturn:
 
 
 def schema_for_servers(shapes: Mapping[str, Mapping[str, Any]]) -> Json:
-    """All decisions as one schema, without what servers choke on: what it leaves open is checked by us all the same."""
-    return {"anyOf": [_plain(shape) for shape in shapes.values()]}
+    """All decisions as one schema, without what servers choke on: what it leaves open is checked by us all the same.
+    A thought comes first, and is asked for: small models decide better after one.
+    """
+    return {"anyOf": [_thoughtful(_plain(shape)) for shape in shapes.values()]}
+
+
+def _thoughtful(shape: Json) -> Json:
+    thought = {"type": "string", "maxLength": THOUGHT}
+    properties = {**shape["properties"], "thought": thought}
+    return {**shape, "properties": properties, "required": ["thought", *shape["required"]]}
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

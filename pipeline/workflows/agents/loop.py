@@ -18,7 +18,7 @@ from pipeline.workflows.agents.people import form_of, meaning_of, sort_of, title
 from pipeline.workflows.agents.ports import Parts, Ruling
 from pipeline.workflows.agents.record import Record
 from pipeline.workflows.agents.results import result_faults, sources_of
-from pipeline.workflows.agents.showing import short_log
+from pipeline.workflows.agents.showing import short_log, turns_shown
 from pipeline.workflows.agents.thinking import Thinker
 from pipeline.workflows.agents.tools import At
 from pipeline.workflows.steps.base import Call, Done, StepFailed, Used, Waits
@@ -118,8 +118,9 @@ class Loop:
         memory, box = self._memory, self._record.box
         if box.asks(name) and not memory.allowed:
             return self._wait("permission", name)
-        key = f"{self._call.key}:{memory.turns}"
-        outcome = box.call(name, arguments, At(self._call, self._record.about, memory, key, self._record.left()))
+        key, shown = f"{self._call.key}:{memory.turns}", turns_shown(memory, self._given.window)
+        at = At(self._call, self._record.about, memory, key, self._record.left(), shown)
+        outcome = box.call(name, arguments, at)
         self._record.note(RESULT, ok=outcome.ok, output=outcome.output, seen=[list(one) for one in outcome.seen])
         return None
 

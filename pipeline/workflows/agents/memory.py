@@ -231,6 +231,14 @@ class Memory:
         passed = (now - datetime.fromisoformat(data["at"])).total_seconds()
         return min(max(passed, 0.0), float(data.get("limit", 0.0)))
 
+    def turn_of(self, tool: str, arguments: Any) -> int | None:
+        """In which turn the agent at work last made exactly this call, and it went well."""
+        for entry in reversed(self.entries):
+            same = entry.did.get("tool") == tool and entry.did.get("arguments") == arguments
+            if same and entry.ok and entry.agent == self.agent:
+                return entry.turn
+        return None
+
     def texts(self) -> Iterable[str]:
         """All that agents decided and got back, as text."""
         for entry in self.entries:

@@ -88,6 +88,11 @@ def log_shown(memory: Memory, window: int) -> list[Json]:
     return shown[::-1]
 
 
+def turns_shown(memory: Memory, window: int) -> frozenset[int]:
+    """The turns whose outcome is still shown."""
+    return frozenset(one["turn"] for one in log_shown(memory, window) if one["came"] != LEFT_OUT)
+
+
 def _did(entry: Entry) -> str:
     did = {name: one for name, one in entry.did.items() if name != "thought"}
     who = f"{entry.agent}: " if entry.agent != PERSON else "a person "

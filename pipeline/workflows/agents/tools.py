@@ -28,13 +28,16 @@ LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where a tool is called: the step's call, what the policy is asked about, what was seen, and the call's key."""
+    """Where a tool is called: the step's call, what the policy is asked about, what was done, and the call's key.
+    `shown` are the turns whose outcome the model still sees.
+    """
 
     call: Call
     about: str
     memory: Memory
     key: str
     seconds: float
+    shown: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class Tool:
     run: Callable[[Json, At], Outcome]
     asks: bool = False
     request: Http | None = None
+
+    @property
+    def steady(self) -> bool:
+        """Whether the same arguments give the same: in a pinned snapshot all but requests do."""
+        return self.request is None
 
 
 class Toolbox:
@@ -95,6 +103,9 @@ class Toolbox:
             return _refused(f"the arguments do not fit: {'; '.join(faults)}")
         if at.memory.calls[name] > tool.limits.calls:
             return _refused(f"{name} may be called {tool.limits.calls} times, and was")
+        before = at.memory.turn_of(name, arguments) if tool.steady else None
+        if before is not None and before in at.shown:
+            return _refused(f"that was done in turn {before}, and gives the same: use what came of it, or end")
         if tool.asks and not at.memory.allowed:
             return _refused(f"nobody allowed this call of {name}")
         try:

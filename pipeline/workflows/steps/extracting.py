@@ -109,7 +109,8 @@ class Extract(Plain):
         fields = step.with_.get("fields")
         known = fields if isinstance(fields, Mapping) else {}
         shown = {name: _schema(one) for name, one in known.items() if isinstance(one, Mapping)}
-        more = {"missing": {"type": "array", "items": TEXT}, "document": {"type": ["object", "null"]}}
+        about = {"type": ["object", "null"], "properties": {"id": TEXT, "title": TEXT, "revision": COUNT}}
+        more = {"missing": {"type": "array", "items": TEXT}, "document": about}
         return whole({"fields": whole(shown) if shown else {"type": "object"}} | more)
 
     def run(self, given: ExtractWith, call: Call) -> Done:

@@ -14,6 +14,8 @@ from pydantic import Field
 
 from kernel.errors import InvalidInput
 from pipeline.prompts.json_schema import schema_faults
+from pipeline.workflows.expressions import holds_template
+from pipeline.workflows.schema_paths import TEMPLATE
 from pipeline.workflows.spec import Schema, Step, Strict
 from pipeline.workflows.steps.base import ANYTHING, Call, Done, Plain, StepFailed
 
@@ -52,14 +54,16 @@ class TransformKind(Plain):
 
 
 def shape_of(value: Any) -> Mapping[str, Any]:
-    """The schema of a value whose strings may be templates: its members, as far as they are written out."""
+    """The schema of a value whose strings may be templates: its members, as far as they are written out. What a
+    template comes to is for whoever sees what it reads to say: it stands under TEMPLATE.
+    """
     if isinstance(value, Mapping):
         names = sorted(map(str, value))
         return {"type": "object", "properties": {n: shape_of(value[n]) for n in names}, "required": names}
     if isinstance(value, list):
         return {"type": "array"}
     if isinstance(value, str):
-        return ANYTHING if "{{" in value or "{%" in value else {"type": "string"}
+        return {TEMPLATE: value} if holds_template(value) else {"type": "string"}
     if isinstance(value, bool):
         return {"type": "boolean"}
     return {"type": "number"} if isinstance(value, int | float) else ANYTHING

@@ -118,6 +118,17 @@ def test_a_passage_may_be_read_by_its_number() -> None:
     assert one.reach.asked[1][:2] == ("read", CHUNKS[0])
 
 
+def test_what_was_done_already_is_not_done_again_while_it_is_shown() -> None:
+    one = site(SEARCH, SEARCH, finish())
+    output = done(one)
+    assert len(one.reach.asked) == 1
+    assert "done in turn 1" in output["decisions"][1]["error"]
+    forgotten = site(SEARCH, *[tool("search", query=f"other {n}") for n in range(4)], SEARCH, finish(), window=900)
+    forgotten.reach = ToyReach("long " * 80)
+    done(forgotten)
+    assert len(forgotten.reach.asked) == 6
+
+
 def test_sums_are_done_without_code() -> None:
     one = site(tool("calculator", expression="(3 + 4) * 2.5"), finish("17.5"))
     done(one)
@@ -175,7 +186,8 @@ def test_a_reply_that_is_cut_short_counts_with_all_it_may_have_taken() -> None:
 
 
 def test_a_tool_has_its_own_limit() -> None:
-    one = site(SEARCH, SEARCH, SEARCH, finish(), tools={"search": {"calls": 2}})
+    searches = [tool("search", query=f"backups {n}") for n in range(3)]
+    one = site(*searches, finish(), tools={"search": {"calls": 2}})
     output = done(one)
     assert len(one.reach.asked) == 2
     assert "2 times" in output["decisions"][2]["error"]
@@ -511,7 +523,7 @@ def test_an_ended_step_gives_the_same_again_without_asking_anybody() -> None:
 
 def test_what_is_shown_of_the_past_fits_the_window() -> None:
     reach = ToyReach("long " * 4000)
-    one = site(*[SEARCH] * 6, finish(), reach=reach, window=3000)
+    one = site(*[tool("search", query=f"backups {n}") for n in range(6)], SEARCH, finish(), reach=reach, window=3000)
     done(one)
     assert len(one.model.shown) < 6000
     assert "(left out)" in one.model.shown

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fast_parts import FastWorkspace, fast_workspace
-from prompt_parts import EDITOR, prompt_text, release, saying, with_model, workspace_at
+from prompt_parts import ADMIN, APP, EDITOR, prompt_text, release, saying, with_model, workspace_at
 from workflow_parts import PEOPLE
 from workflow_site import Site, step
 
@@ -176,6 +176,25 @@ def test_an_abstention_is_an_answer_that_checks_judge(site: Site) -> None:
     assert site.done({"steps": [asked]})["asked"]["status"] == "abstained"
     evidence = [{"name": "stands on documents", "evidence": {"supported": 1.0, "citations": 1}}]
     assert site.failed({"steps": [asked | {"checks": evidence}]})["slug"] == "check"
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_an_answer_that_the_policy_holds_back_is_waited_for(site: Site, approved: bool) -> None:
+    held = "format: 1\nname: held\noutput:\n  - {rule: all, always: true, then: review, deadline_hours: 2}\n"
+    policies = site.workspace.policies
+    policies.release(policies.add(held, ADMIN.id, "held").number, ADMIN.id)
+    run = site.go(site.start({"steps": [step("asked", "ask", question=NOTICE)]}, who=APP).id)
+    assert run.status == "waiting"
+    review = site.workspace.review_desk.items(ADMIN, limit=5)[0]
+    assert site.nudge(run).status == "waiting"
+    if approved:
+        site.workspace.review_desk.approve(review["id"], ADMIN)
+    else:
+        site.workspace.review_desk.reject(review["id"], "no", ADMIN)
+    answer = site.outputs(site.nudge(run))["asked"]
+    assert (answer["status"] == "abstained") is not approved
+    assert bool(answer["answer"]) is approved
+    assert len(site.workspace.answers.items(LOCAL_OWNER, limit=5)) == 1
 
 
 def test_labels_fall_back_in_the_declared_way(site: Site) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_parts import saying, with_model
 from workflow_site import SHIPPED, Site, shipped
 
 from api.assembly import Workspace
@@ -76,6 +78,55 @@ def test_there_are_ten_and_each_is_whole(site: Site) -> None:
         pattern = recommend(spec.form).pattern
         assert (pattern == "workflow") == all(one.kind != "agent" for one in spec.steps), name
         assert effects or name == "reindex-and-evaluate"
+
+
+# --- With a model -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def with_replies(folder: Path, example: str, *replies: str) -> Iterator[Site]:
+    """A workspace whose model replies these texts in turn, with the documents of an example."""
+    with (
+        closing(saying(*replies)) as server,
+        Workspace(Settings.load(home=folder / "home", **with_model(server))) as made,
+    ):
+        found = Site(made)
+        documents = EXAMPLES / example.replace("-", "_")
+        if documents.is_dir():
+            found.ingest(documents, f"example-{example}")
+        yield found
+
+
+def test_a_model_sorts_and_words_a_reply_that_stands_on_the_same_documents(tmp_path: Path) -> None:
+    triage = '{"reason": "cannot sign in", "queue": "access", "urgency": "normal", "usual": true}'
+    answer = 'A customer who cannot sign in resets the password with the link "Forgotten password". [c1]'
+    reply = (
+        "Dear customer, please use the link Forgotten password on the sign-in page; the mail comes within ten minutes."
+    )
+    with with_replies(tmp_path, "support-triage", triage, answer, reply) as site:
+        run = site.example("support-triage")
+        state = site.state(run)
+        assert state.of("sort").output["by"] == "prompt"
+        assert state.of("sort").output["json"]["urgency"] == "normal"
+        assert site.task(run)["values"]["reply"] == reply
+        assert state.of("reply").output["sources"] == ["Sign-in and passwords"]
+        assert state.of("answer").data["used"]["model"] == "openai/toy-1"
+
+
+def test_a_brief_by_a_model_that_passes_over_a_drop_is_put_to_a_person(tmp_path: Path) -> None:
+    brief = "## Attention\nOrders fell to 832.\n## As usual\nVisits, refunds.\n## Questions\nWhy did orders fall?"
+    with with_replies(tmp_path, "weekly-performance-review", brief) as site:
+        run = site.example("weekly-performance-review")
+        assert site.state(run).of("brief").output["text"] == brief
+        assert decided(site, run, "complete")["shown"]["output"]["value"] == "Conversion in percent; "
+        assert site.reject(run).status == "failed"
+
+
+def test_a_model_that_fails_costs_the_wording_and_not_the_run(tmp_path: Path) -> None:
+    with with_replies(tmp_path, "weekly-performance-review", "no sections at all") as site:
+        run = site.example("weekly-performance-review")
+        assert site.state(run).of("brief_by_model").status == "failed"
+        assert "Orders: 832, -17.2 %" in site.task(run)["values"]["brief"]
 
 
 # --- Support triage -----------------------------------------------------------------------------------------------

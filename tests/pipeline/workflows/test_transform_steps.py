@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from kernel.errors import InvalidInput
 from pipeline.prompts.json_schema import schema_faults
+from pipeline.workflows.schema_paths import TEMPLATE
 from pipeline.workflows.spec import Step
 from pipeline.workflows.steps.base import StepFailed
 from pipeline.workflows.steps.transform import (
@@ -59,7 +60,12 @@ def test_what_is_written_out_is_known_of_the_output() -> None:
     step = {"id": "a", "kind": "transform", "with": {"value": {"n": 1, "t": "{{ input.t }}", "w": "x", "l": []}}}
     assert TransformKind().output(Step.model_validate(step)) == {
         "type": "object",
-        "properties": {"n": {"type": "number"}, "t": {}, "w": {"type": "string"}, "l": {"type": "array"}},
+        "properties": {
+            "n": {"type": "number"},
+            "t": {TEMPLATE: "{{ input.t }}"},
+            "w": {"type": "string"},
+            "l": {"type": "array"},
+        },
         "required": ["l", "n", "t", "w"],
     }
     step["with"] = {"value": "{{ x }}", "schema": {"type": "integer"}}
