@@ -14,10 +14,11 @@ from api.assembly import Workspace
 from api.views import Json
 from kernel.errors import IntegrityFailure, VouchError
 from kernel.settings import Settings
+from pipeline.workflows.desk import WorkflowDesk
 
 PACKAGES = ("vouch-rag", "fastapi", "faiss-cpu", "numpy", "onnxruntime", "sqlalchemy", "tokenizers", "torch")
 SHOWN = 5
-"""Names of prompts that a finding shows."""
+"""Names of prompts or workflows that a finding shows."""
 SCARCE_BYTES, TOO_LITTLE_BYTES = 2 << 30, 100 << 20
 
 
@@ -92,17 +93,21 @@ def _store(settings: Settings, opened: Callable[[Settings], Workspace]) -> Itera
         live = workspace.snapshots.live().snapshot
         documents = sum(source.documents for source in workspace.catalog.sources(live))
         unfinished = len(workspace.erasures.unfinished())
-        overdue = [item["name"] for item in workspace.prompt_desk.overdue()]
+        overdue = {
+            "prompts": [item["name"] for item in workspace.prompt_desk.overdue()],
+            "workflows": [item["name"] for item in WorkflowDesk(workspace.workflows).overdue()],
+        }
     except VouchError as error:
         yield Finding("fail", "database", str(error), "check database_url, and that the server is up")
         return
     yield Finding("ok", "database", f"{about['kind']} {about['version']}, reachable, schema {about['schema']}")
     if unfinished:
         yield Finding("warn", "erasures", f"{unfinished} not finished", "vouch erasures resume")
-    if overdue:
-        more = f" and {len(overdue) - SHOWN} more" if len(overdue) > SHOWN else ""
-        found = f"{len(overdue)} past their review_by date: {', '.join(overdue[:SHOWN])}{more}"
-        yield Finding("warn", "prompts", found, "look at them again, and save versions with a later date")
+    for what, names in overdue.items():
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            found = f"{len(names)} past their review_by date: {', '.join(names[:SHOWN])}{more}"
+            yield Finding("warn", what, found, "look at them again, and save versions with a later date")
     advice = "" if documents else "give it documents: vouch ingest PATH"
     yield Finding("ok" if documents else "warn", "documents", f"{documents} in snapshot {live}", advice)
 

@@ -31,6 +31,8 @@ from kernel.storage.schema import (
     snapshot,
     source,
     visibility,
+    workflow_event,
+    workflow_version,
 )
 
 Row = dict[str, Any]
@@ -91,6 +93,14 @@ class AuditRecords:
     def prompt_events(self) -> list[Row]:
         """What was done with prompts, oldest first."""
         return self._all(prompt_event)
+
+    def workflow_events(self) -> list[Row]:
+        """What was done with workflows, oldest first."""
+        return self._all(workflow_event)
+
+    def workflow_versions(self) -> list[Row]:
+        """Every version of a workflow, with its text."""
+        return self._all(workflow_version)
 
     def prompt_runs(self) -> list[Row]:
         """Facts of runs of prompts, oldest first."""

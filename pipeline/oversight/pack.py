@@ -143,6 +143,8 @@ class Packer:
         for name, rows in (
             ("prompt-journal", self._records.prompt_events()),
             ("prompt-runs", self._records.prompt_runs()),
+            ("workflow-journal", self._records.workflow_events()),
+            ("workflows", self._records.workflow_versions()),
             ("releases", self._records.releases()),
             ("release-moves", self._records.release_moves()),
         ):
