@@ -8,6 +8,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -90,6 +91,10 @@ class WebServer:
                 outer.heard.append(one)
                 answer = outer.reply(one)
                 time.sleep(answer.hold)
+                with suppress(OSError):  # a client that went away
+                    self._reply(answer)
+
+            def _reply(self, answer: Answer) -> None:
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)

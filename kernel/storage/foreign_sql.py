@@ -208,7 +208,7 @@ def _taken(batches: Batches, most_rows: int, most_bytes: int) -> Rows:
     for names, batch in batches:
         for row in batch:
             values = tuple(map(plain, row))
-            size += len(json.dumps(values, ensure_ascii=False).encode(errors="replace"))
+            size += len(json.dumps(values))
             if len(rows) >= most_rows or size > most_bytes:
                 return Rows(names, tuple(rows), more=True)
             rows.append(values)
