@@ -44,6 +44,11 @@ def random_id(prefix: str) -> str:
     return f"{prefix}_{stamp}{secrets.token_hex(10)}"
 
 
+def once_id(prefix: str, *parts: str) -> str:
+    """An id of the form that random ids have, derived from `parts`: for an event that must happen once for them."""
+    return f"{prefix}_{sha256(chr(31).join(parts))[:30]}"
+
+
 def secret_key() -> str:
     """A new API key: 256 random bits behind a prefix that secret scanners can recognise."""
     return f"vouch_{secrets.token_urlsafe(32)}"

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from kernel.errors import GenerationFailed, InvalidInput, NotFound
-from kernel.ids import derived_id, random_id, sha256
+from kernel.ids import once_id, random_id, sha256
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
     AnswerSentence,
@@ -262,7 +262,7 @@ class Answering:
         that key before. One that failed, or that was asked something else, is not taken again.
         """
         for place in count():
-            answer_id = derived_id("ans", question.key, str(place))
+            answer_id = once_id("ans", question.key, str(place))
             try:
                 found = self._answers.get(answer_id, question.principal)
             except NotFound:

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from kernel.errors import GenerationFailed, InvalidInput, NoModel, NotFound
-from kernel.ids import derived_id, random_id
+from kernel.ids import once_id, random_id
 from kernel.ports import GenerationRequest, Generator, OutputChecker
 from kernel.records import (
     AnswerStatus,
@@ -182,7 +182,7 @@ class PromptRunner:
     def _under_key(self, request: RunRequest, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any] | None]:
         """The id that a run with a key gets, and the run itself where the same was run with that key before."""
         for place in count():
-            run_id = derived_id("run", request.key, str(place))
+            run_id = once_id("run", request.key, str(place))
             try:
                 found = self._runs.get(run_id, request.principal)
             except NotFound:

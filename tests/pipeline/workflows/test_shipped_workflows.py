@@ -137,6 +137,7 @@ def test_a_usual_request_gets_the_reply_that_the_knowledge_base_gives(site: Site
     task = site.task(run)
     assert task["effects"][0]["with"]["path"] == "support/T-1041.md"
     assert "Forgotten password" in task["values"]["reply"]
+    assert [one["question"] for one in task["evidence"]] == [(shipped("support-triage").example or {})["subject"]]
     out = site.outputs(site.approve(run))
     assert out["sort"]["label"] == "access"
     assert out["reply"]["sources"] == ["Sign-in and passwords"]
