@@ -64,7 +64,7 @@ class VersionedLibrary(Generic[V, S]):
 
     def names(self) -> list[str]:
         """Everything there is, by name."""
-        return sorted({*self._shipped(), *(one.name for one in self._store.all())})
+        return sorted({*self._shipped(), *(name for name, _, _ in self._store.heads())})
 
     def newest(self) -> list[V]:
         """The newest version of everything, by name."""

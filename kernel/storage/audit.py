@@ -28,8 +28,12 @@ from kernel.storage.schema import (
     review,
     review_event,
     revision,
+    run,
+    run_event,
     snapshot,
     source,
+    task,
+    task_event,
     visibility,
     workflow_event,
     workflow_version,
@@ -113,6 +117,13 @@ class AuditRecords:
     def release_moves(self) -> list[Row]:
         """Every move to such a set, and what it replaced."""
         return self._all(release_move)
+
+    def workflow_tables(self) -> dict[str, list[Row]]:
+        """Versions of workflows and what was done with them, runs with their journals, and what runs asked of people;
+        by what a pack calls each.
+        """
+        tables = (workflow_version, workflow_event, run, run_event, task, task_event)
+        return {table.name.replace("_", "-"): self._all(table) for table in tables}
 
     def holds(self) -> list[Row]:
         """Legal holds, with the entries that placed and released them."""

@@ -147,6 +147,7 @@ class Packer:
             ("workflows", self._records.workflow_versions()),
             ("releases", self._records.releases()),
             ("release-moves", self._records.release_moves()),
+            *self._records.workflow_tables().items(),
         ):
             yield f"{name}.json", [_pretty(rows)]
         for row in self._records.erasures():

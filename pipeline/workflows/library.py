@@ -113,7 +113,7 @@ class WorkflowLibrary(VersionedLibrary[WorkflowVersion, LibraryState]):
         """The live version of every workflow that has one, by name."""
         state = self.state()
         found = []
-        for name in self.names():
+        for name in sorted({*self._shipped(), *state.workflows}):
             known = state.of(name)
             number = self.pointed(name, known)
             if number is not None and known.state_of(number) != RETIRED_STATE:

@@ -217,6 +217,7 @@ def test_an_event_by_key_and_by_signature(office: Office) -> None:
     sign = {HEADER: signature_of(secret, body, int(moment))}
     assert office.anonymous.post("/v1/events/ticket.new", content=body + b" ", headers=sign).status_code == 401
     assert office.anonymous.post("/v1/events/ticket.old", content=body, headers=sign).status_code == 401
+    assert office.anonymous.post("/v1/events/%00", content=body, headers=sign).status_code == 401
     assert office.anonymous.get(f"{AT}/triggers", headers=sign).status_code == 401
     assert send(secret, b" " * (LARGEST_EVENT + 1)).status_code == 413
     second = str(office.admin.post("/v1/events/ticket.new/secret", json={}).json()["secret"])

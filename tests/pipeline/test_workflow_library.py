@@ -12,6 +12,7 @@ from workflow_texts import ADMIN, APP, EDITOR, FINDING, REVIEWER, workflow_text
 
 from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from kernel.records import Principal, Role
+from kernel.storage.erasure import ErasureRequest
 from kernel.storage.workflows import Workflows
 from pipeline.workflows.chooser import Item
 from pipeline.workflows.gates import Gates, Proofs
@@ -222,3 +223,18 @@ def test_the_state_of_any_moment_follows_from_the_journal(library: WorkflowLibra
     assert LibraryState().after(erased).of("weekly").standing(1).approved
     library.pause("weekly", ADMIN, resume=True)
     assert not library.state().of("weekly").paused
+
+
+def test_a_person_is_erased_and_what_they_did_still_counts(made: FastWorkspace, library: WorkflowLibrary) -> None:
+    key, _ = made.keys.create(Role.REVIEWER, None, "somebody")
+    person = Principal(key.id, Role.REVIEWER, None)
+    library.save(workflow_text(), EDITOR.id, "begin")
+    library.submit("weekly", 1, EDITOR)
+    library.approve("weekly", 1, person, "from somebody")
+    made.eraser.erase(ErasureRequest((), (key.id,)), "a request", "local")
+    assert [(one.kind, one.actor) for one in library.events("weekly")] == [("submitted", EDITOR.id), ("approved", "")]
+    assert library.words(library.events("weekly")[-1].leaf) == {}
+    again = WorkflowLibrary(Workflows(made.database), shipped=dict)
+    assert again.state().of("weekly").standing(1).approved
+    assert key.id not in again.state().of("weekly").standing(1).approvers
+    assert list(made.verifier.faults()) == []
