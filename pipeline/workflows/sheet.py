@@ -18,7 +18,7 @@ from pipeline.workflows.spec import Step, Workflow
 
 LONGEST = 300
 """Characters of a value that are shown."""
-_MARKUP = re.compile(r"[\\`*_\[\]|~@#]|(?<=www)\.|:(?=//)|^[-+=]|(?<=\d)[.)](?= )")
+_MARKUP = re.compile(r"[\\`*_\[\]|~@#]|(?<=www)\.|:(?=//)|^[-+=]|(?<=\d)[.)](?= |$)")
 """What Markdown would read within a line, or at its beginning; and what makes a link of an address."""
 _TICKS = re.compile(r"`+")
 
