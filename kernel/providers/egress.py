@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpx
@@ -131,7 +132,11 @@ class Egress:
         self._allow = allow
         self._addresses = addresses
         self._clock = clock
-        self._transport = DeadlineTransport(self._checked)
+
+    @cached_property
+    def _transport(self) -> DeadlineTransport:
+        """Made with the first request: it reads the certificates that are trusted."""
+        return DeadlineTransport(self._checked)
 
     def close(self) -> None:
         """Closes its connections."""

@@ -15,6 +15,7 @@ from outside_parts import Answer, MailServer, WebServer, as_json
 from workflow_parts import Bench
 
 from api.flow_kinds import guards_of, outside_kinds
+from api.flows import Flows
 from kernel.settings import Settings
 from kernel.storage.deliveries import Deliveries
 from kernel.storage.ledger import Ledger
@@ -169,6 +170,11 @@ def test_a_server_that_says_when_to_come_back_is_not_asked_before(
     assert waiting.wake_at is not None
     assert datetime.fromisoformat(waiting.wake_at) - before > timedelta(seconds=119)
     assert len(web.heard) == 1
+
+
+def test_every_kind_is_in_the_reference(made: FastWorkspace) -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "workflows-steps.md"
+    assert {name for name in Flows(made).kinds if f"`{name}`" not in page.read_text(encoding="utf-8")} == set()
 
 
 def test_what_the_settings_do_not_name_cannot_be_reached(bench: Bench, tmp_path: Path, web: WebServer) -> None:
