@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from kernel.errors import InvalidInput
 from kernel.ports import GenerationRequest
 from kernel.records import Generation, ModelInfo, Principal, PromptVersion, Role
 from pipeline.prompts.library import shipped_prompts
 from pipeline.workflows.agents.declared import AgentWith
 from pipeline.workflows.agents.ports import HttpRequest, Outcome, Parts
+from pipeline.workflows.expressions import evaluate
 from pipeline.workflows.spec import Step
 from pipeline.workflows.steps.agent import AgentStep
 from pipeline.workflows.steps.base import Call, Done, Pins, Waits
@@ -166,11 +165,6 @@ class ToyPrompts:
         found = shipped_prompts()[name]
         assert found.sha256 == sha256
         return found
-
-
-def evaluate(expression: str, visible: Mapping[str, Any]) -> Any:
-    """Expressions without bounds: for tests alone."""
-    return ImmutableSandboxedEnvironment().compile_expression(expression)(**visible)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from agent_parts import Steady, ToyReach, evaluate, finish, tool
+from agent_parts import Steady, ToyReach, finish, tool
 from fast_parts import FastWorkspace, fast_workspace, scratch
 from task_parts import ONE, Office
 from workflow_parts import Bench, Echo, Killed
@@ -20,6 +20,7 @@ from pipeline.workflows.agents.ports import HttpRequest, Parts
 from pipeline.workflows.agents.prompts import RunPrompts
 from pipeline.workflows.asking import Asks
 from pipeline.workflows.contracts import check_workflow
+from pipeline.workflows.expressions import evaluate
 from pipeline.workflows.lines import InvalidWorkflow
 from pipeline.workflows.reading import read_workflow
 from pipeline.workflows.spec import Workflow
