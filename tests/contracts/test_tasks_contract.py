@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from kernel.errors import Conflict, Forbidden, InvalidInput, NotFound, Precondit
 from kernel.ids import canonical_json, sha256
 from kernel.records import LOCAL_OWNER, Principal, Question, Role
 from kernel.storage.erasure import ErasureRequest
+from kernel.storage.retention import Retention, RetentionRules
 from kernel.storage.runs import NewEvent
 from kernel.storage.schema import ledger_leaf, task, task_event
 from kernel.storage.task_journal import STATES, effect_sha256
@@ -500,6 +501,27 @@ def test_erasing_an_answer_empties_the_tasks_that_show_it(made: FastWorkspace, o
     made.eraser.erase(ErasureRequest(answers=(body["id"],)), "asked for it", "local")
     assert office.tasks.get(ref).content == {}
     assert office.tasks.get(other).content
+    assert faults(made) == []
+
+
+def test_answers_that_expire_take_along_what_runs_and_tasks_show_of_them(made: FastWorkspace) -> None:
+    site = Site(made)
+    body = made.answering.ask(Question("Who keeps register 0?", STARTER))
+    steps = [STEPS[0] | {"with": {"value": f"As {body['id']} says: Lisbon."}}, *STEPS[1:]]
+    run_id, other = site.start(steps), site.start(STEPS)
+    site.drain(run_id)
+    site.drain(other)
+    ref = site.open_task(run_id)
+    later_on = datetime.now(UTC) + timedelta(days=3)
+    Retention(made.database).expire(RetentionRules(answers_days=1), "local", later_on)
+    assert faults(made) == []
+    assert site.office.tasks.get(ref).content == {}
+    assert made.runs.get(run_id).erased
+    assert site.office.tasks.get(site.open_task(other)).content
+    with pytest.raises(Conflict, match="erased"):
+        site.office.desk.approve(ref, ONE, site.office.seen(ref))
+    site.office.desk.reject(ref, "nothing is left", ONE)
+    assert site.drain(run_id).status == "failed"
     assert faults(made) == []
 
 
