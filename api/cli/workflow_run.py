@@ -54,7 +54,7 @@ def run(
     priority: Annotated[int | None, typer.Option(min=1, max=9, help="1 goes first, 9 last.")] = None,
     key: KeyOption = None,
 ) -> None:
-    """Run a workflow, and follow it until it is done, has failed, or waits for a person.
+    """Run a workflow, and follow it until it ends or waits for a person.
 
     Exits 0 where the run is done or waits, 1 where it failed. Its documents' example is read into the source
     example-NAME.
@@ -83,7 +83,10 @@ def estimate(
     example: Annotated[bool, typer.Option("--example", help="Its own example as the input.")] = False,
     key: KeyOption = None,
 ) -> None:
-    """Estimate what a run will take, by former runs or, where there are none, by the size of its prompts."""
+    """Estimate what a run will take.
+
+    By former runs or, where there are none, by the size of its prompts.
+    """
     flows, actor = flows_of(call), actor_of(call, key)
     spec = spec_of(flows.library.find(reference))
     given = dict(spec.example or {}) if example else _given(call, reference, input_file, example)

@@ -72,7 +72,10 @@ def usage(call: Call, name: Name, key: KeyOption = None) -> None:
 
 @command(commands, "used-by")
 def used_by(call: Call, name: Name) -> None:
-    """List what depends on a prompt: rules, experiments, releases, workflows."""
+    """List what depends on a prompt.
+
+    Rules, experiments and releases that hold a version of it, and workflows whose steps name it.
+    """
     from api.flows import Flows  # the other commands need not load it
 
     found = call.workspace.prompt_uses.used_by(name, actor_of(call, None), (Flows(call.workspace).dependents,))
