@@ -128,7 +128,8 @@ class Evaluate(Plain):
     def output(self, _step: Step) -> Mapping[str, Any]:
         """Shares from 0 to 1, null where nothing was asked of the sort; each miss with what was found instead."""
         share = {"type": ["number", "null"]}
-        miss = whole({"question": TEXT, "wanted": {"type": "array"}, "found": {"type": "array", "items": TEXT}})
+        found = whole({"document_id": TEXT, "title": TEXT})
+        miss = whole({"question": TEXT, "wanted": {"type": "array"}, "found": {"type": "array", "items": found}})
         wrong = whole({"question": TEXT, "wanted": TEXT, "status": TEXT})
         listed = {"misses": {"type": "array", "items": miss}, "wrong": {"type": "array", "items": wrong}}
         return whole({"questions": COUNT, "k": COUNT, "hit": share, "decided": share, "seconds": NUMBER} | listed)
@@ -144,8 +145,9 @@ class Evaluate(Plain):
             question = Question(one.question, call.principal, given.k, as_of(call, given.snapshot))
             passages = answering.retrieve(question).passages if one.documents else ()
             if one.documents and not any(_is_one(passage, one.documents) for passage in passages):
-                titles = list(dict.fromkeys(passage.title for passage in passages))
-                misses.append({"question": one.question, "wanted": list(one.documents), "found": titles})
+                found = {passage.document_id: passage.title for passage in passages}
+                shown = [{"document_id": name, "title": title} for name, title in found.items()]
+                misses.append({"question": one.question, "wanted": list(one.documents), "found": shown})
             if given.answers:
                 wrong += _misjudged(answering, one, question)
         return Done(_summed(given, misses, wrong) | {"seconds": round(time.monotonic() - begin, 3)})

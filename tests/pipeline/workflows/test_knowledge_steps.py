@@ -236,7 +236,7 @@ def test_golden_questions_name_what_was_missed_and_what_should_not_have_been_ans
     assert made["decided"] == 0.75
     (miss,), (wrong,) = made["misses"], made["wrong"]
     assert miss["wanted"] == ["harbour.md"]
-    assert miss["found"][0].startswith("contract")
+    assert miss["found"][0]["title"].startswith("contract")
     assert wrong["wanted"] == "abstained"
     assert wrong["question"] == f"{NOTICE} "
     before = len(site.workspace.answers.items(LOCAL_OWNER, limit=10))
