@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,8 +123,17 @@ class Worker:
         self._send(signal.SIGKILL)
         until(lambda: not self._send(0))
 
-    def pause(self) -> None:
-        self._send(signal.SIGSTOP)
+    def pause(self, writes: Callable[[], object]) -> None:
+        """Have it stand still, in a moment in which it holds no lock: `writes` would wait for one."""
+        while True:
+            self._send(signal.SIGSTOP)
+            probe = threading.Thread(target=writes)
+            probe.start()
+            probe.join(3.0)
+            if not probe.is_alive():
+                return
+            self.go_on()
+            probe.join()
 
     def go_on(self) -> None:
         self._send(signal.SIGCONT)

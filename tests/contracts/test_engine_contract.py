@@ -304,7 +304,7 @@ def test_a_worker_that_was_only_slow_loses_its_turns_and_works_on(site: Site) ->
     with site.client() as client, site.worker(seconds=1.0, threads=1) as slow:
         client.submit(Ticket("a", 1))
         until(lambda: client.holders() == {slow.id})
-        slow.pause()
+        slow.pause(client.holders)
         with site.worker(place="elsewhere", silent=1.0):
             until(lambda: site.ended() == ["a:1"])
         slow.go_on()

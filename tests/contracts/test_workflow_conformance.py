@@ -255,7 +255,7 @@ def test_a_worker_that_was_only_slow_cannot_write_any_more(plant: Plant, seed: i
     with plant.site.worker(place="elsewhere", silent=60.0) as slow:
         runs = [plant.start(name) for name in ("chain", "chain", "saga", "parent")]
         time.sleep(chance.uniform(0.0, 0.6))
-        slow.pause()
+        slow.pause(lambda: _writes(plant))
         with plant.site.worker(silent=1.0):
             until(lambda: finished(plant, runs))
             slow.go_on()
@@ -271,6 +271,11 @@ def test_a_worker_that_was_only_slow_cannot_write_any_more(plant: Plant, seed: i
     assert len(delivered(plant)) == 3
 
 
+def _writes(plant: Plant) -> None:
+    with plant.database.write():
+        plant.engine.holders()
+
+
 def test_a_run_that_was_erased_ends_and_does_nothing_more(plant: Plant) -> None:
     with plant.site.worker():
         run = plant.start("person")
@@ -279,7 +284,9 @@ def test_a_run_that_was_erased_ends_and_does_nothing_more(plant: Plant) -> None:
     with plant.database.write() as connection:
         connection.execute(text("DELETE FROM ledger_payload WHERE number = :number"), {"number": number})
     with plant.site.worker():
-        plant.desk.wake(run)
+        woken = plant.runs.interrupt(run, NewEvent("decided"), STARTER.id)
+        assert woken is not None
+        plant.submit(woken, 0.0)
         until(lambda: finished(plant, [run]))
     assert plant.runs.get(run).erased
     assert plant.runs.events(run)[-1].data["slug"] == "erased"
