@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -129,11 +130,12 @@ class Worker:
             self._send(signal.SIGSTOP)
             probe = threading.Thread(target=writes)
             probe.start()
-            probe.join(3.0)
+            probe.join(1.5)
             if not probe.is_alive():
                 return
             self.go_on()
             probe.join()
+            time.sleep(random.uniform(0.02, 0.2))
 
     def go_on(self) -> None:
         self._send(signal.SIGCONT)

@@ -30,7 +30,7 @@ and while nothing does."""
 _LOCK = 0x766F7565
 """Advisory lock under which what there is one of is changed."""
 _IDLE = "10s"
-"""When PostgreSQL ends a session that left a transaction open: so long may a process that stands still hold up others."""
+"""When PostgreSQL ends a session that left a transaction open: so long may one that stands still hold up others."""
 
 
 class Watch(Protocol):

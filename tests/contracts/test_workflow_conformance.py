@@ -252,9 +252,9 @@ def test_a_run_goes_on_with_the_versions_that_it_was_started_with(plant: Plant) 
 def test_a_worker_that_was_only_slow_cannot_write_any_more(plant: Plant, seed: int) -> None:
     """It stands still at a random moment, on another machine, until others have finished its runs; then it goes on."""
     chance = random.Random(seed)
-    with plant.site.worker(place="elsewhere", silent=60.0) as slow:
+    with plant.site.worker(place="elsewhere", silent=60.0, pace=10.0) as slow:
         runs = [plant.start(name) for name in ("chain", "chain", "saga", "parent")]
-        time.sleep(chance.uniform(0.0, 0.6))
+        time.sleep(chance.uniform(0.1, 1.5))
         slow.pause(lambda: _writes(plant))
         with plant.site.worker(silent=1.0):
             until(lambda: finished(plant, runs))
