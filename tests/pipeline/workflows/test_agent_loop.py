@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,8 @@ from kernel.ids import canonical_json, sha256
 from kernel.records import ModelInfo
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.agents.declared import AgentWith
+from pipeline.workflows.agents.memory import Memory
+from pipeline.workflows.agents.tools import At, Toolbox
 from pipeline.workflows.steps.base import Done, StepFailed, Waits
 
 SEARCH = tool("search", query="how long are backups kept")
@@ -389,6 +392,26 @@ def test_what_a_person_refuses_is_not_done() -> None:
     assert one.requests == []
     assert output["decisions"][0]["ok"] is False
     assert "Not yet." in one.model.shown
+
+
+def test_the_place_where_tools_are_called_keeps_to_the_list_by_itself() -> None:
+    """Whoever calls it, with whatever: nothing happens that the spec does not allow."""
+    one = site(tools={"search": {"calls": 1, "permission": "ask"}, "read": {}})
+    box, call = Toolbox(one.given, one.kind._parts), one.call()
+
+    def refusal(name: str, arguments: Any, memory: Memory) -> str:
+        outcome = box.call(name, arguments, At(call, "", memory, "k", 5.0))
+        assert not outcome.ok
+        return str(outcome.output["error"])
+
+    asked = {"query": "backups"}
+    assert "no tool" in refusal("refund", {"amount": 1}, Memory())
+    assert "do not fit" in refusal("read", {"document": "doc_1", "as": "admin"}, Memory())
+    assert "do not fit" in refusal("read", "doc_1", Memory())
+    assert "nobody allowed" in refusal("search", asked, Memory())
+    assert "1 times" in refusal("search", asked, Memory(allowed=True, calls=Counter(search=2)))
+    assert one.reach.asked == []
+    assert box.call("search", asked, At(call, "", Memory(allowed=True), "k", 5.0)).ok
 
 
 def test_permission_can_be_asked_for_any_tool_and_spared_for_a_request() -> None:
