@@ -17,6 +17,7 @@ from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.agents.declared import AgentWith
 from pipeline.workflows.agents.memory import Memory
 from pipeline.workflows.agents.tools import At, Toolbox
+from pipeline.workflows.costs import Price, Prices
 from pipeline.workflows.steps.base import Done, StepFailed, Waits
 
 SEARCH = tool("search", query="how long are backups kept")
@@ -263,11 +264,20 @@ def test_seconds_end() -> None:
 
 def test_cost_ends() -> None:
     one = site(*[SEARCH] * 50, budget={"cost": 0.1, "steps": 50})
-    one.more["price"] = lambda _model, prompt, completion: 0.02
+    one.more["price"] = lambda model, _prompt, _completion: 0.02 if model == "scripted/toy-1" else None
     error = failed(one)
     assert error.slug == "budget"
     assert error.output["used"]["cost"] == pytest.approx(0.1)
     assert len(one.model.requests) == 5
+
+
+def test_a_turn_that_could_cost_more_than_is_left_is_not_begun() -> None:
+    one = site(*[tool("search", query=f"n {n}") for n in range(20)], budget={"cost": 0.02}, tokens=(4000, 300))
+    one.more["price"] = Prices({"scripted/*": Price(1.0, 2.0)}).cost
+    error = failed(one)
+    assert error.slug == "budget"
+    assert error.output["used"]["cost"] <= 0.02
+    assert len(one.model.requests) >= 1
 
 
 def test_a_limited_cost_needs_a_model_whose_cost_is_known() -> None:
