@@ -116,7 +116,10 @@ class PeopleDesk:
         if found.state == OPEN and refusal is None:
             self._tasks.view(task_id, actor.id)
             found, stands, events = self._tasks.whole(task_id)
-        return task_detail(found, stands, events, actor, self._evidence) | {"may_decide": refusal is None}
+        return task_detail(found, stands, events, actor, self._evidence) | {
+            "may_decide": refusal is None,
+            "why_not": refusal,
+        }
 
     def form(self, task_id: str, actor: Principal) -> Json:
         """The form of a task, a JSON Schema."""
