@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from kernel.errors import InvalidInput, VouchError
+from kernel.ids import canonical_json
 from kernel.storage.runs import Superseded
 from kernel.storage.task_journal import effect_sha256
 from pipeline.prompts.anatomy import faults_text
@@ -60,18 +61,39 @@ def attempt(
             approved(filled)
         args = read_with(kind, filled)
         act = (lambda: kind.run(args, call)) if waited is None else (lambda: kind.resume(args, call, waited))
-        outcome: Done | Waits | Failure = hand.do(call.step.timeout, act)
+        outcome: Done | Waits | Failure = _storable(hand.do(call.step.timeout, act))
     except Superseded:
         raise
     except StepFailed as error:
-        outcome = Failure(error.slug, str(error), error.retryable, error.output, error.after)
+        shown = error.output if is_storable(error.output) else None
+        outcome = Failure(error.slug, _plain(error), error.retryable, shown, error.after)
     except NotNow as error:
-        outcome = Failure(error.slug, str(error), retryable=True, after=error.after)
+        outcome = Failure(error.slug, _plain(error), retryable=True, after=error.after)
     except VouchError as error:
-        outcome = Failure(error.slug, str(error), error.retryable)
+        outcome = Failure(error.slug, _plain(error), error.retryable)
     except Exception as error:  # noqa: BLE001 - the edge of a worker: a fault of a kind must not wedge the run
-        outcome = Failure("internal", f"{type(error).__name__}: {error}")
+        outcome = Failure("internal", f"{type(error).__name__}: {_plain(error)}")
     return Came(outcome, round((time.perf_counter() - begin) * 1000, 3), filled)
+
+
+def is_storable(value: Any) -> bool:
+    """Whether a value is JSON that can be stored: no NaN, no half of a character, not nested without end."""
+    try:
+        canonical_json([value])
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _storable(outcome: Done | Waits) -> Done | Waits | Failure:
+    """What cannot be stored would be met again with every turn: it fails the step instead."""
+    if isinstance(outcome, Done) and not is_storable(outcome.output):
+        return Failure("output", "what it put out is no JSON that can be stored")
+    return outcome
+
+
+def _plain(error: Exception) -> str:
+    return str(error).encode(errors="replace").decode()
 
 
 def read_with(kind: Kind, filled: Mapping[str, Any]) -> Any:

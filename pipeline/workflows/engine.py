@@ -99,13 +99,14 @@ class Engine:
             while found := self._ids(client, run_id):
                 client.delete_workflows(found)
 
-    def known(self, run_ids: Collection[str]) -> set[str]:
-        """Those of these runs that have a turn which waits or is under way."""
+    def known(self, names: Collection[str]) -> set[str]:
+        """Those of these turns (`RUN:TURN`) that wait or are under way; of names of runs, those that have such a turn."""
         with self._talk() as client:
             found = client.list_workflows(
                 name=ADVANCE, app_version=VERSION, status=[*WAITING, UNDER_WAY], load_input=False, load_output=False
             )
-        return {one.workflow_id.rpartition(":")[0] for one in found} & set(run_ids)
+        turns = {one.workflow_id for one in found}
+        return (turns | {one.rpartition(":")[0] for one in turns}) & set(names)
 
     def timetables(self, wanted: Sequence[Timetable]) -> None:
         """From now on exactly these are kept, by every worker; one that is as it was goes on as it was. Raises

@@ -63,15 +63,16 @@ class PeopleDesk:
         evidence: Evidence,
         figures: TaskFigures,
         notifier: Notifier | None = None,
+        causes: Callable[[str], Collection[str]] = lambda _: (),
     ) -> None:
-        """`submit` has the engine go on with a run; `authors` gives who wrote a spec, by its hash; `evidence` an
-        answer's body as a principal may see it.
+        """`submit` has the engine go on with a run; `authors` gives who wrote a spec, by its hash; `causes` who
+        started, forked or resumed a run; `evidence` an answer's body as a principal may see it.
         """
         self._tasks = tasks
         self._asks = asks
         self._preview = preview
         self._submit = submit
-        self._rules = TaskRules(keys, authors)
+        self._rules = TaskRules(keys, authors, causes)
         self._evidence = evidence
         self._figures = figures
         self._notifier = notifier

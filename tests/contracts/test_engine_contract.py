@@ -313,6 +313,12 @@ def test_a_worker_that_was_only_slow_loses_its_turns_and_works_on(site: Site) ->
         until(lambda: not client.holders())
 
 
+def test_an_old_turn_does_not_stand_for_the_next_one(site: Site) -> None:
+    with site.client() as client:
+        client.submit(Ticket("a", 1, delay_seconds=3600.0))
+        assert client.known(["a:1", "a:2", "b:1"]) == {"a:1"}
+
+
 def test_a_worker_that_has_ended_its_own_turns_gives_them_back(site: Site) -> None:
     """One that is told to end lets go of the turns that would take longer."""
     begun = threading.Event()
