@@ -87,9 +87,11 @@ class Triggers:
         self._followed: dict[str, None] = {}
 
     def held(self) -> list[Held]:
-        """Every trigger of every live version, by workflow."""
+        """Every trigger of every live version, by workflow. One that came with the program works once somebody put the
+        workflow live: until then nobody asked for it.
+        """
         state = self._library.state()
-        live = self._library.live()
+        live = [one for one in self._library.live() if self._library.switched_on(one.name, state.of(one.name))]
         return [one for version in live for one in held_by(version, paused=state.of(version.name).paused)]
 
     def timetables(self) -> list[Timetable]:
