@@ -154,16 +154,18 @@ def _thread() -> SimpleQueue[Callable[[], None] | None]:
 
 
 def approval_of(
-    spec: Workflow, step: Step, output_of: Callable[[str], Any]
+    spec: Workflow, step: Step, stakes: str, output_of: Callable[[str], Any]
 ) -> Callable[[Mapping[str, Any]], None] | None:
     """What makes sure that an effect is exactly the one that a person approved. None where no review names the step
-    and the workflow's stakes are low.
+    and the stakes are low: the workflow's, or those of the run that started it where they are greater.
     """
     reviews = [one.id for one in spec.order if one.kind == REVIEW and step.id in one.with_.get("effects", ())]
-    if not reviews and spec.stakes == "low":
+    if not reviews and stakes == "low":
         return None
 
     def approved(filled: Mapping[str, Any]) -> None:
+        if step.each is not None:
+            raise StepFailed("it would act once an item of a loop, and an approval is of one act", slug="not-approved")
         digest = effect_sha256(filled)
         for name in reviews:
             said = output_of(name)
@@ -171,7 +173,7 @@ def approval_of(
                 return
         if not reviews:
             raise StepFailed(
-                f"it acts on the outside, the stakes are {spec.stakes}, and no review names it under `effects`",
+                f"it acts on the outside, the stakes are {stakes}, and no review names it under `effects`",
                 slug="not-approved",
             )
         raise StepFailed(f"what it would do is not what was approved in {', '.join(reviews)}", slug="not-approved")

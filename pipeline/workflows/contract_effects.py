@@ -57,6 +57,8 @@ def _unguarded(workflow: Workflow, step: Step, needs: Mapping[str, frozenset[str
             f" whose `effects` name {step.id!r}"
         )
         return
+    if step.each is not None:
+        yield "in a loop it acts once an item, and an approval is of one act: deliver the whole list at once"
     for one in reviews:
         if one.on_failure == "continue":
             yield f"the review {one.id!r} goes on where it fails, so {step.id!r} could run without a decision"

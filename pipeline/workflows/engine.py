@@ -100,7 +100,7 @@ class Engine:
                 client.delete_workflows(found)
 
     def known(self, names: Collection[str]) -> set[str]:
-        """Those of these turns (`RUN:TURN`) that wait or are under way; of names of runs, those that have such a turn."""
+        """Those of these turns (`RUN:TURN`) that wait or are under way; of runs, those that have such a turn."""
         with self._talk() as client:
             found = client.list_workflows(
                 name=ADVANCE, app_version=VERSION, status=[*WAITING, UNDER_WAY], load_input=False, load_output=False

@@ -22,6 +22,7 @@ from pipeline.workflows import journal, outcomes
 from pipeline.workflows.calling import Came, Failure, Hand, approval_of, attempt, timed
 from pipeline.workflows.checks import Finding, Judging, former_values, judged
 from pipeline.workflows.expressions import evaluate, fill
+from pipeline.workflows.fields import greater
 from pipeline.workflows.journal import RunState, StepState
 from pipeline.workflows.outcomes import Try, seconds_until
 from pipeline.workflows.readiness import WAIT, barred, next_moment, settled
@@ -127,6 +128,7 @@ class _Turn:
         self._state = RunState().after(parts.runs.events(run.id))
         self._principal, self._pins = principal_of(run), pins_of(run)
         self._sight = Sight(run, self._spec, self._pins.snapshot)
+        self._stakes = greater(self._spec.stakes, run.said.get("stakes", ""))
         self._looked: set[tuple[str, int | None]] = set()
         self._under_way: object | None = None
         self.hand = Hand()
@@ -246,7 +248,7 @@ class _Turn:
         call = timed(self._call(this, visible, known), step.timeout)
         approved = None
         if kind.effect(step.with_):
-            approved = approval_of(self._spec, step, lambda name: self._state.of(name).output)
+            approved = approval_of(self._spec, step, self._stakes, lambda name: self._state.of(name).output)
         try:
             return attempt(self.hand, kind, lambda: fill(step.with_, visible), call, _waited(known), approved)
         finally:
@@ -255,6 +257,7 @@ class _Turn:
 
     def _call(self, this: Try, visible: Mapping[str, Any], known: StepState, tail: str = "") -> Call:
         mine = self._under_way = object()
+        tail = f":r{known.round}{tail}" if known.round else tail
 
         def note(sort: str, data: Mapping[str, Any]) -> None:
             with self._noting:
@@ -277,7 +280,7 @@ class _Turn:
             item=this.place,
             attempt=this.number,
             key=f"{self._run.id}:{this.step.id}:{'' if this.place is None else this.place}{tail}",
-            stakes=self._spec.stakes,
+            stakes=self._stakes,
             visible=visible,
             preview=preview,
             notes=known.notes,

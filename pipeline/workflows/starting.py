@@ -51,6 +51,8 @@ class Wanted:
     parent: str = ""
     actor: str = ""
     priority: int | None = None
+    stakes: str = ""
+    """Those of the run that starts it, which count where they are greater than its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class RunDesk:
             "principal": {"role": principal.role.value, "groups": groups},
             "pins": asdict(self._pins(found, principal)),
             "author": found.author,
+            "stakes": wanted.stakes,
         }
         due = datetime.now(UTC) + timedelta(seconds=spec.deadline) if spec.deadline else None
         return NewRun(
@@ -144,7 +147,7 @@ class RunDesk:
             raise InvalidInput(f"the run chose no version of workflow {name} at its start: name it without a template")
         number, _ = call.pins.workflows[name]
         found = self._sources.at(name.partition("@")[0], number)
-        wanted = Wanted(name, given, call.principal, CHILD, call.key, call.key)
+        wanted = Wanted(name, given, call.principal, CHILD, call.key, call.key, stakes=call.stakes)
         return self._start(found, wanted).id
 
     # --- Steering -------------------------------------------------------------------------------------------------

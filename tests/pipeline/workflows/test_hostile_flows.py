@@ -14,6 +14,7 @@ from api.flows import Flows
 from kernel.errors import Forbidden
 from kernel.records import LOCAL_OWNER, Principal, Role
 from kernel.storage.runs import NewEvent, NewRun, Run
+from pipeline.workflows.contract_effects import effect_faults
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.starting import Wanted
 from pipeline.workflows.steps.base import Done
@@ -187,3 +188,48 @@ def test_a_cancellation_that_comes_with_the_last_row_counts(site: Site, monkeypa
     monkeypatch.setattr(site.runs, "finish", late)
     assert site.go(run.id).status == "cancelled"
     assert [one.kind for one in site.runs.events(run.id)] == ["done", "cancelled", "undone", "finished"]
+
+
+def test_one_approval_is_of_one_act(site: Site) -> None:
+    loop = SEND | {"each": {"in": "[1, 2, 3]"}}
+    spec = {"stakes": "medium", "steps": [LOOK, loop], "inputs": {"type": "object"}, "name": "test"}
+    ended = site.approve(site.go(site.start(spec).id))
+    assert site.error(ended)["slug"] == "not-approved"
+    assert site.delivered() == {}
+    faults = [what for _, what in effect_faults(Workflow.model_validate(spec), site.kinds)]
+    assert any("once an item" in one for one in faults)
+
+
+def test_what_is_at_stake_in_a_run_is_at_stake_in_those_that_its_steps_start(site: Site) -> None:
+    """Else an effect would need nobody where it lies in a workflow of its own whose author says that little is."""
+    child = {"name": "child", "stakes": "low", "steps": [SEND | {"needs": []}]}
+    site.know(Workflow.model_validate(child))
+    steps = [{"id": "all", "kind": "workflow", "with": {"name": "child"}}]
+    run = site.go(site.start({"stakes": "high", "steps": steps}).id)
+    (part,) = site.runs.children(run.id)
+    assert (run.status, site.error(part)["slug"]) == ("failed", "not-approved")
+    assert site.delivered() == {}
+    assert site.go(site.start({"stakes": "low", "steps": steps}).id).status == "done"
+
+
+def test_what_was_taken_back_is_done_again_under_another_key(site: Site) -> None:
+    """Under the same one, whoever keeps to keys would do nothing, and the run would end well without its effect."""
+    back = {"kind": "echo", "with": {"acts": True}}
+    act = {"id": "act", "kind": "echo", "with": {"acts": True}, "undo": back}
+    bad = {"id": "bad", "kind": "echo", "needs": ["act"], "with": {"fail": 1, "retryable": False, "value": "x"}}
+    run = site.go(site.start({"steps": [act, bad]}).id)
+    site.desk.resume(run.id, LOCAL_OWNER)
+    assert site.go(run.id).status == "failed"
+    acts = [f"{run.id}:act::r1", f"{run.id}:act:"]
+    assert {key: site.echo.calls[key] for key in acts} == dict.fromkeys(acts, 1)
+    assert site.echo.calls[f"{run.id}:act::undo"] == site.echo.calls[f"{run.id}:act::r1:undo"] == 1
+
+
+def test_what_could_not_be_taken_back_is_not_done_twice(site: Site) -> None:
+    back = {"kind": "echo", "with": {"acts": True, "fail": 9, "retryable": False}}
+    act = {"id": "act", "kind": "echo", "with": {"acts": True}, "undo": back}
+    bad = {"id": "bad", "kind": "echo", "needs": ["act"], "with": {"fail": 9, "retryable": False}}
+    run = site.go(site.start({"steps": [act, bad]}).id)
+    site.desk.resume(run.id, LOCAL_OWNER)
+    assert site.go(run.id).status == "failed"
+    assert [key for key in site.echo.order if ":act:" in key and "undo" not in key] == [f"{run.id}:act:"]
