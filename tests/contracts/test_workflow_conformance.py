@@ -333,6 +333,7 @@ def test_what_is_asked_twice_is_started_once_and_cron_starts_a_run_a_moment(plan
     assert set(tries) == {run.id for run in plant.runs.items(limit=50)}
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_wait_without_a_thread_or_a_turn(plant: Plant) -> None:
     with plant.site.client() as _:
         database = plant.site.database()
