@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -145,8 +146,12 @@ class RunDesk:
             raise InvalidInput(f"workflows may start one another at most {DEEPEST} deep")
         if name not in call.pins.workflows:
             raise InvalidInput(f"the run chose no version of workflow {name} at its start: name it without a template")
-        number, _ = call.pins.workflows[name]
+        number, digest = call.pins.workflows[name]
         found = self._sources.at(name.partition("@")[0], number)
+        if found.sha256 != digest:
+            raise InvalidInput(
+                f"version {number} of workflow {name} is not what the run chose at its start: start it anew"
+            )
         wanted = Wanted(name, given, call.principal, CHILD, call.key, call.key, stakes=call.stakes)
         return self._start(found, wanted).id
 
@@ -163,7 +168,8 @@ class RunDesk:
             self._submit(woken, 0.0)
         for child in self._runs.children(run_id):
             if child.trigger == CHILD and child.finished_at is None:
-                self.cancel(child.id, actor, f"run {run_id} was cancelled")
+                with suppress(Conflict):  # it ended meanwhile
+                    self.cancel(child.id, actor, f"run {run_id} was cancelled")
         return self._runs.get(run_id)
 
     def resume(self, run_id: str, actor: Principal) -> Run:

@@ -233,3 +233,13 @@ def test_what_could_not_be_taken_back_is_not_done_twice(site: Site) -> None:
     site.desk.resume(run.id, LOCAL_OWNER)
     assert site.go(run.id).status == "failed"
     assert [key for key in site.echo.order if ":act:" in key and "undo" not in key] == [f"{run.id}:act:"]
+
+
+def test_a_step_starts_the_very_workflow_that_was_chosen_or_none(site: Site) -> None:
+    """A text that comes with the program may be another one, of the same number, once the program is a newer one."""
+    child = {"name": "child", "stakes": "low", "steps": [{"id": "a", "kind": "echo"}]}
+    site.know(Workflow.model_validate(child))
+    run = site.start({"steps": [{"id": "all", "kind": "workflow", "with": {"name": "child"}}]})
+    site.know(Workflow.model_validate(child | {"title": "Another"}))
+    assert site.error(site.go(run.id))["slug"] == "invalid-input"
+    assert site.runs.children(run.id) == []
