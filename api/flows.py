@@ -41,7 +41,7 @@ from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.starting import Found, RunDesk, Sources
 from pipeline.workflows.state import LIVE
 from pipeline.workflows.steps.base import Call, Kind, Pins
-from pipeline.workflows.sweeping import Sweeper
+from pipeline.workflows.sweeping import Sweeper, end_parts
 from pipeline.workflows.tickets import Ticket, Timetable
 from pipeline.workflows.triggers import Triggers
 
@@ -148,8 +148,8 @@ class Flows:
         )
         return Sweeper(self.runs, self._known, self._submit_again, others)
 
-    def _known(self, run_ids: Collection[str]) -> set[str]:
-        return self.engine.known(run_ids)
+    def _known(self, turns: Collection[str]) -> set[str]:
+        return self.engine.known(turns)
 
     # --- Triggers -------------------------------------------------------------------------------------------------
 
@@ -189,12 +189,14 @@ class Flows:
                 lambda: self._workspace.checker,
                 self._ended,
                 lambda: self.engine.closing,
+                self._workspace.keys.holds,
             )
         )
 
     def _ended(self, run: Run) -> None:
         """What a run leaves open goes with it, and what starts after it does."""
         self.tasks.cancel_run(run.id)
+        end_parts(self.runs, self.runs.parts(run.id), self.submit)
         with suppress(VouchError):  # the next sweep starts what was not
             self.triggers.ended(run)
 
@@ -292,6 +294,7 @@ class Flows:
             preview=self.runner.preview,
             submit=self.submit,
             authors=self._authors,
+            causes=self.runs.causes,
             evidence=self._evidence,
             figures=TaskFigures(self._workspace.database),
             notifier=self._notifier,

@@ -141,6 +141,7 @@ class TaskDetail(Task):
     erased: bool
     events: list[TaskStep]
     may_decide: bool
+    why_not: Annotated[str | None, Field(description="Why the key may not decide; null where it may.")]
 
 
 class Spread(Strict):

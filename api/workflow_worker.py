@@ -33,7 +33,7 @@ class WorkflowWorker:
         watchdog = Watchdog(engine, flows.engine_database, presence, flows.sweeper, self._pace)
         engine.launch(flows.runner.advance, flows.fired, flows.queues)
         watchdog.start()
-        self._stop = [watchdog.close, engine.close, presence.close]
+        self._stop = [watchdog.close, engine.close, presence.close, flows.engine_database.close]
 
     def stop(self) -> None:
         """Take no more turns; those under way end or are left to others."""

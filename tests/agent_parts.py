@@ -30,14 +30,19 @@ class Killed(BaseException):
 
 @dataclass
 class Journal:
-    """Notes as the store keeps them: JSON. The process dies once `alive` more of them are written."""
+    """Notes as the store keeps them: JSON. The process dies once `alive` more of them are written; with `early` before
+    the last of these is: what it was to say has happened then.
+    """
 
     notes: list[dict[str, Any]] = field(default_factory=list)
     alive: int = 1_000_000
+    early: bool = False
 
     def note(self, kind: str, data: Mapping[str, Any]) -> None:
-        self.notes.append({"kind": kind, "data": json.loads(json.dumps(data))})
         self.alive -= 1
+        if self.alive <= 0 and self.early:
+            raise Killed
+        self.notes.append({"kind": kind, "data": json.loads(json.dumps(data))})
         if self.alive <= 0:
             raise Killed
 

@@ -50,6 +50,7 @@ class PlantSite(Site):
     workspace: str = "default"
     key_file: str = ""
     release: int = 1
+    pace: float = 1.0
     child: str = "plant_child"
 
 
@@ -70,13 +71,13 @@ class Mark(Plain):
     name: ClassVar[str] = "mark"
     With: ClassVar[type[Strict]] = MarkWith
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: PlantSite) -> None:
         self._site = site
 
     def run(self, given: MarkWith, call: Call) -> Done:
         about = {"key": call.key, "run": call.run_id, "step": call.step.id, "attempt": call.attempt}
         note(self._site.log, "try", **about)
-        time.sleep(given.seconds)
+        time.sleep(given.seconds * self._site.pace)
         if call.attempt <= given.fail:
             raise Unavailable("away")
         if given.until and not (self._site.folder / given.until).exists():

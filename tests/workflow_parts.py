@@ -103,8 +103,8 @@ class MortalRuns(Runs):
     def release(self, run_id: str, epoch: int, seen: int, wake_at: str | None) -> Run | None:
         return self._mortal(lambda: super(MortalRuns, self).release(run_id, epoch, seen, wake_at))
 
-    def finish(self, run_id: str, epoch: int, ending: NewEvent) -> Run | None:
-        return self._mortal(lambda: super(MortalRuns, self).finish(run_id, epoch, ending))
+    def finish(self, run_id: str, epoch: int, ending: NewEvent, seen: int | None = None) -> Run | None:
+        return self._mortal(lambda: super(MortalRuns, self).finish(run_id, epoch, ending, seen))
 
 
 class Bench:

@@ -49,7 +49,7 @@ def show_task(out: Console, found: Json) -> None:
     for title, values in (("shown", found["shown"]), ("draft", found["values"])):
         for name, value in values.items():
             out.print(Text(f"{title} {safe(name)}:", style="bold"))
-            out.print(Text(_words(value)))
+            out.print(Text(_shown(value)))
     for name, lines in found["differences"].items():
         out.print(Text(f"differs: {safe(name)}", style="bold"))
         for line in lines:
@@ -63,6 +63,8 @@ def show_task(out: Console, found: Json) -> None:
     _effects(out, found["effects"])
     if found["sort"] == "review" and found["state"] == "open" and found["may_decide"]:
         out.print(safe(f"to let exactly this happen: vouch reviews approve {found['id']} --seen {_short(found)}"))
+    if found["state"] == "open" and found["why_not"]:
+        out.print(safe(f"not for you to decide: {found['why_not']}"))
     _events(out, found["events"])
 
 
@@ -90,7 +92,7 @@ def _figure(value: Any) -> Any:
 def _effects(out: Console, effects: Sequence[Json]) -> None:
     for one in effects:
         out.print(Text(safe(f"will happen: {one['step']} {one['sha256'][:12]}"), style="bold"))
-        out.print(Text(_words(one["with"])))
+        out.print(Text(_shown(one["with"])))
 
 
 def _verdict(out: Console, verdict: Json) -> None:
@@ -105,8 +107,23 @@ def _events(out: Console, events: Sequence[Json]) -> None:
         out.print(Text(safe(f"{event['created_at']} {event['kind']} by {event['actor']} {said}".rstrip())))
 
 
-def _words(value: Any) -> str:
+def _shown(value: Any) -> str:
+    """A value as people read it: an answer by its id, as its evidence is shown; else a member a line, texts as they
+    are.
+    """
+    if isinstance(value, dict) and str(value.get("id", "")).startswith("ans_") and "citations" in value:
+        return f"the answer {safe(value['id'])}, see its evidence"
+    if isinstance(value, dict) and value:
+        return "\n".join(f"{safe(name)}: {_member(one)}" for name, one in value.items())
     return safe(value) if isinstance(value, str) else safe(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _member(value: Any) -> str:
+    """A value after its name: a text of several lines begins on the next one, and is moved in."""
+    if isinstance(value, str):
+        text = safe(value)
+        return "\n" + "\n".join(f"  {line}" for line in text.splitlines()) if "\n" in text else text
+    return safe(json.dumps(value, ensure_ascii=False))
 
 
 def _short(found: Json) -> str:

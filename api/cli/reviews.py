@@ -181,7 +181,7 @@ def approve(
     """
     inbox, actor = _inbox(call, key)
     given = _values(inbox, item_id, actor, values, put)
-    _tell(call, inbox.approve(item_id, actor, comment, seen=seen, values=given))
+    _tell_decided(call, inbox.approve(item_id, actor, comment, seen=seen, values=given))
 
 
 @command(commands, "answer")
@@ -190,7 +190,7 @@ def answer(
 ) -> None:
     """Answer the question of a run, which goes on with it."""
     inbox, actor = _inbox(call, key)
-    _tell(call, inbox.people.answer(task_id, _values(inbox, task_id, actor, values, put), actor, comment))
+    _tell_decided(call, inbox.people.answer(task_id, _values(inbox, task_id, actor, values, put), actor, comment))
 
 
 @command(commands, "edit")
@@ -215,7 +215,7 @@ def reject(
 ) -> None:
     """Reject an answer for good, or what a run is about to do."""
     inbox, actor = _inbox(call, key)
-    _tell(call, inbox.reject(item_id, reason, actor))
+    _tell_decided(call, inbox.reject(item_id, reason, actor))
 
 
 @command(commands, "figures")
@@ -271,3 +271,10 @@ def _member(schema: Any, text: str) -> Any:
 
 def _tell(call: Call, item: dict[str, Any]) -> None:
     call.show(item, lambda out: out.print(safe(f"{item['id']} is {item['state']}")))
+
+
+def _tell_decided(call: Call, item: dict[str, Any]) -> None:
+    """As `_tell`, and how to see what follows of it."""
+    _tell(call, item)
+    if item["id"].startswith(TASK):
+        call.note(f"its run goes on with the next worker; or here: vouch runs watch {item['run_id']}")

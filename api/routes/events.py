@@ -65,11 +65,13 @@ async def send_event(
     """Starts every live workflow that waits for the event and whose condition holds; the body is a JSON object.
 
     Needs a key of role editor, or `Vouch-Signature: t=SECONDS,v1=HEX` instead. What comes again under the same
-    `Idempotency-Key`, member `id`, or signature starts nothing new.
+    `Idempotency-Key`, member `id`, or signature starts nothing new. A signature covers the body alone, so with one
+    the header does not count: who overheard the request could send it again under another.
     """
     body = _object(await body_of(request))
     services: Services = request.app.state.services
-    key = _key(body, idempotency_key, request.headers.get(HEADER))
+    signature = None if "authorization" in request.headers else request.headers.get(HEADER)
+    key = _key(body, None if signature is not None else idempotency_key, signature)
     came = await run_in_threadpool(services.flows.triggers.event, name, body, key)
     runs = [{"id": run.id, "workflow": run.workflow} for run in came.runs]
     refused = [{"workflow": workflow, "reason": reason} for workflow, reason in came.refused.items()]

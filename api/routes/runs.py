@@ -126,7 +126,7 @@ async def follow_run(
     heartbeats; `Last-Event-ID` goes on after a row.
     """
     run = await run_in_threadpool(call.services.flows.desk.get, run_id, call.principal)
-    after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else -1
+    after = min(int(last_event_id), 2**62) if last_event_id and last_event_id.isdecimal() else -1
     if "text/event-stream" not in accept:
         events = await run_in_threadpool(call.services.workspace.runs.events, run_id, after)
         return JSONResponse({"items": [event_json(one) for one in events]})
@@ -143,6 +143,8 @@ async def _stream(call: Call, run: Run, after: int) -> AsyncIterator[str]:
         for one in events:
             after, spoke = one.leaf, time.monotonic()
             yield _event(one)
+        if not await run_in_threadpool(call.services.workspace.keys.holds, call.principal.id):
+            return
         if standing.status in ENDS:
             yield f"event: run\ndata: {json.dumps(run_json(standing), ensure_ascii=False)}\n\n"
             return

@@ -29,8 +29,8 @@ GLANCE_SECONDS, IDLE_SECONDS = 0.02, 0.06
 and while nothing does."""
 _LOCK = 0x766F7565
 """Advisory lock under which what there is one of is changed."""
-_IDLE = "60s"
-"""When PostgreSQL ends a session that left a transaction open, so that a frozen process holds no lock for ever."""
+_IDLE = "10s"
+"""When PostgreSQL ends a session that left a transaction open: so long may one that stands still hold up others."""
 
 
 class Watch(Protocol):

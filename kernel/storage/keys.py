@@ -67,6 +67,14 @@ class Keys:
             raise Unauthenticated("the API key is unknown, expired or revoked")
         return Principal(row.id, Role(row.role), None if row.all_groups else frozenset(json.loads(row.groups)))
 
+    def holds(self, who: str) -> bool:
+        """Whether somebody may still act: False for a key that was revoked or has expired."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(api_key.c.revoked_at, api_key.c.expires_at).where(api_key.c.id == who)
+            ).first()
+        return row is None or (row.revoked_at is None and (row.expires_at is None or row.expires_at > now()))
+
     def revoke(self, key_id: str) -> KeyInfo:
         """End a key at once. Raises NotFound where there is none of that id."""
         with self._database.write() as connection:

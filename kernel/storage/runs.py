@@ -38,6 +38,10 @@ class Superseded(Conflict):
     """The run was taken over by another worker, cancelled or finished: what was to be written is not."""
 
 
+class Overlooked(Conflict):
+    """Others wrote of the run meanwhile, such as its cancellation: that is looked at before it ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """A run that is to be started. `said` is the payload: `input`, `principal` (id, role, groups), `pins`."""
@@ -184,10 +188,37 @@ class Runs:
         with self._database.read() as connection:
             return [run_record(row) for row in connection.execute(_runs().where(mine).order_by(run.c.number))]
 
+    def parts(self, run_id: str) -> list[Run]:
+        """The open runs that steps of a run started, oldest first."""
+        mine = (run.c.parent > f"{run_id}:") & (run.c.parent < f"{run_id};")
+        query = _runs().where(mine, run_state.c.status.in_(OPEN)).order_by(run.c.number)
+        with self._database.read() as connection:
+            return [run_record(row) for row in connection.execute(query)]
+
+    def orphans(self) -> list[Run]:
+        """The open runs that were started by a step of a run which is finished."""
+        with self._database.read() as connection:
+            query = _runs().where(run.c.parent.contains(":"), run_state.c.status.in_(OPEN)).order_by(run.c.number)
+            found = [run_record(row) for row in connection.execute(query)]
+            return [one for one in found if is_finished(connection, one.parent.partition(":")[0])]
+
     def events(self, run_id: str, after: int = -1, *, words: bool = True) -> list[RunEvent]:
         """The journal of a run in order, from after an entry on."""
         with self._database.read() as connection:
             return _events(connection, run_id, after, words=words)
+
+    def causes(self, run_id: str) -> set[str]:
+        """Who had a run done, or one that it is a part of: who started, forked or resumed it."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            while run_id:
+                known = _one(connection, run_id)
+                found |= {known.principal, str(known.said.get("by", ""))}
+                resumed = (run_event.c.run_id == run_id) & (run_event.c.kind == RESUMED)
+                found |= set(connection.execute(select(run_event.c.actor).where(resumed)).scalars())
+                run_id, _, step = known.parent.partition(":")
+                run_id = run_id if step else ""
+        return found
 
     def ended(self, workflow: str, before: int, limit: int, status: str = DONE) -> list[Run]:
         """Runs of a workflow that ended so, newest first, those that were started before entry `before`."""
@@ -201,7 +232,8 @@ class Runs:
         query = query.where(run.c.spec_sha256 == spec_sha256, run.c.mode != "test", run_state.c.status.in_(ENDS))
         with self._database.read() as connection:
             found = connection.execute(query.order_by(run.c.number.desc())).scalars().all()
-        return next((place for place, status in enumerate(found) if status == FAILED), len(found))
+        since = next((place for place, status in enumerate(found) if status == FAILED), len(found))
+        return sum(1 for status in found[:since] if status == DONE)
 
     def unfinished(self) -> list[Run]:
         """Runs that are queued or under way, or whose moment to be woken has come: what an engine must know of."""
@@ -252,13 +284,15 @@ class Runs:
             connection.execute(change.values(status=WAITING, wake_at=wake_at, turn=turn))
             return _one(connection, run_id)
 
-    def finish(self, run_id: str, epoch: int, ending: NewEvent) -> Run | None:
+    def finish(self, run_id: str, epoch: int, ending: NewEvent, seen: int | None = None) -> Run | None:
         """End a run: `ending.data` has its `status`. The run that waited for it, woken; None where there is none.
+        Raises Overlooked where its journal has rows after entry `seen`, Superseded where another worker took it.
 
         The journal of that run says so, too: it may be under way, and looks there before it lets go.
         """
         with self._database.write() as connection:
-            _newest(connection, run_id, epoch)
+            if _newest(connection, run_id, epoch) > (2**62 if seen is None else seen):
+                raise Overlooked(f"something was written of run {run_id} meanwhile")
             (made,) = _append(self._database, connection, run_id, [ending], SYSTEM)
             change = update(run_state).where(run_state.c.run_id == run_id)
             ended = {"status": ending.data["status"], "finished_at": made.created_at, "wake_at": None}

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from kernel.errors import InvalidInput, VouchError
+from kernel.ids import canonical_json
 from kernel.storage.runs import Superseded
 from kernel.storage.task_journal import effect_sha256
 from pipeline.prompts.anatomy import faults_text
@@ -60,18 +61,39 @@ def attempt(
             approved(filled)
         args = read_with(kind, filled)
         act = (lambda: kind.run(args, call)) if waited is None else (lambda: kind.resume(args, call, waited))
-        outcome: Done | Waits | Failure = hand.do(call.step.timeout, act)
+        outcome: Done | Waits | Failure = _storable(hand.do(call.step.timeout, act))
     except Superseded:
         raise
     except StepFailed as error:
-        outcome = Failure(error.slug, str(error), error.retryable, error.output, error.after)
+        shown = error.output if is_storable(error.output) else None
+        outcome = Failure(error.slug, _plain(error), error.retryable, shown, error.after)
     except NotNow as error:
-        outcome = Failure(error.slug, str(error), retryable=True, after=error.after)
+        outcome = Failure(error.slug, _plain(error), retryable=True, after=error.after)
     except VouchError as error:
-        outcome = Failure(error.slug, str(error), error.retryable)
+        outcome = Failure(error.slug, _plain(error), error.retryable)
     except Exception as error:  # noqa: BLE001 - the edge of a worker: a fault of a kind must not wedge the run
-        outcome = Failure("internal", f"{type(error).__name__}: {error}")
+        outcome = Failure("internal", f"{type(error).__name__}: {_plain(error)}")
     return Came(outcome, round((time.perf_counter() - begin) * 1000, 3), filled)
+
+
+def is_storable(value: Any) -> bool:
+    """Whether a value is JSON that can be stored: no NaN, no half of a character, not nested without end."""
+    try:
+        canonical_json([value])
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _storable(outcome: Done | Waits) -> Done | Waits | Failure:
+    """What cannot be stored would be met again with every turn: it fails the step instead."""
+    if isinstance(outcome, Done) and not is_storable(outcome.output):
+        return Failure("output", "what it put out is no JSON that can be stored")
+    return outcome
+
+
+def _plain(error: Exception) -> str:
+    return str(error).encode(errors="replace").decode()
 
 
 def read_with(kind: Kind, filled: Mapping[str, Any]) -> Any:
@@ -132,16 +154,18 @@ def _thread() -> SimpleQueue[Callable[[], None] | None]:
 
 
 def approval_of(
-    spec: Workflow, step: Step, output_of: Callable[[str], Any]
+    spec: Workflow, step: Step, stakes: str, output_of: Callable[[str], Any]
 ) -> Callable[[Mapping[str, Any]], None] | None:
     """What makes sure that an effect is exactly the one that a person approved. None where no review names the step
-    and the workflow's stakes are low.
+    and the stakes are low: the workflow's, or those of the run that started it where they are greater.
     """
     reviews = [one.id for one in spec.order if one.kind == REVIEW and step.id in one.with_.get("effects", ())]
-    if not reviews and spec.stakes == "low":
+    if not reviews and stakes == "low":
         return None
 
     def approved(filled: Mapping[str, Any]) -> None:
+        if step.each is not None:
+            raise StepFailed("it would act once an item of a loop, and an approval is of one act", slug="not-approved")
         digest = effect_sha256(filled)
         for name in reviews:
             said = output_of(name)
@@ -149,7 +173,7 @@ def approval_of(
                 return
         if not reviews:
             raise StepFailed(
-                f"it acts on the outside, the stakes are {spec.stakes}, and no review names it under `effects`",
+                f"it acts on the outside, the stakes are {stakes}, and no review names it under `effects`",
                 slug="not-approved",
             )
         raise StepFailed(f"what it would do is not what was approved in {', '.join(reviews)}", slug="not-approved")

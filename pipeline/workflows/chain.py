@@ -23,18 +23,18 @@ class Chains:
         self._runs = runs
         self._openers = openers
 
-    def of(self, run: Run, depth: int = 0) -> Json:
-        """A run and all that it made, and what its steps started, and who started it."""
+    def of(self, run: Run, sees: Callable[[Run], bool], depth: int = 0) -> Json:
+        """A run and all that it made, and what its steps started, as far as somebody `sees` those runs."""
         refs = refs_of(self._runs.events(run.id))
         made = {sort: [self._open(sort, one) for one in ids] for sort, ids in refs.items() if sort != "runs"}
-        children = self._runs.children(run.id) if depth < DEEPEST else []
+        children = [one for one in self._runs.children(run.id) if sees(one)] if depth < DEEPEST else []
         pins = run.said.get("pins", {})
         return {
             "run": run_json(run),
             "spec": {"workflow": run.workflow, "version": run.version, "sha256": run.spec_sha256},
             "pins": {name: pins.get(name) for name in ("policy", "snapshot", "model", "prompts", "workflows")},
             "made": made,
-            "runs": [self.of(one, depth + 1) for one in children],
+            "runs": [self.of(one, sees, depth + 1) for one in children],
             "ledger": {"index": run.number},
         }
 
@@ -76,4 +76,11 @@ class RunReader:
 
     def chain(self, run_id: str, principal: Principal) -> Json:
         """A run and all that it led to. Raises NotFound."""
-        return self._chains.of(self._find(run_id, principal))
+        run = self._find(run_id, principal)
+        return self._chains.of(run, lambda one: one.principal == run.principal or self._may(one, principal))
+
+    def _may(self, run: Run, principal: Principal) -> bool:
+        try:
+            return self._find(run.id, principal).id == run.id
+        except NotFound:
+            return False

@@ -79,6 +79,8 @@ def _judge(check: Check, judging: Judging) -> Finding:
         return _asked(check, judging)
     except InvalidInput as error:
         return Finding(check, False, f"it cannot be judged: {error}")
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return Finding(check, False, "it cannot be judged: the output has not the form that it looks at")
 
 
 def _evidence(check: Check, wanted: Evidence, output: Any) -> Finding:

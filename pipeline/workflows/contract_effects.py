@@ -8,7 +8,7 @@ from typing import Any
 from kernel.errors import VouchError
 from pipeline.workflows.contract_order import needed_by
 from pipeline.workflows.lines import Place
-from pipeline.workflows.spec import GoTo, Step, Workflow
+from pipeline.workflows.spec import Step, Workflow
 from pipeline.workflows.steps.base import Kind
 
 REVIEW = "review"
@@ -28,18 +28,6 @@ def effect_faults(workflow: Workflow, kinds: Mapping[str, Kind]) -> Iterator[tup
         if step.undo is not None:
             for place, what in _undo_faults(step, effects, kinds):
                 yield ("steps", number, "undo", *place), what
-
-
-def effect_warnings(workflow: Workflow) -> Iterator[tuple[Place, str]]:
-    """Steps that would still be tried, and fail, where a review of them is rejected and leads elsewhere."""
-    needs = needed_by(workflow)
-    for number, step in enumerate(workflow.steps):
-        for review in reviews_of(workflow, step, needs):
-            around = [one for one in step.needs if one != review.id and review.id not in needs.get(one, ())]
-            if isinstance(review.on_failure, GoTo) and around:
-                why = f"where {review.id!r} is rejected this step is still tried, since {', '.join(around)} is done"
-                said = f"{why}, and fails without an approval: let it need {review.id!r} alone"
-                yield ("steps", number, "needs"), said
 
 
 def has_effect(kind: Kind | None, given: Mapping[str, Any]) -> bool:
@@ -69,6 +57,8 @@ def _unguarded(workflow: Workflow, step: Step, needs: Mapping[str, frozenset[str
             f" whose `effects` name {step.id!r}"
         )
         return
+    if step.each is not None:
+        yield "in a loop it acts once an item, and an approval is of one act: deliver the whole list at once"
     for one in reviews:
         if one.on_failure == "continue":
             yield f"the review {one.id!r} goes on where it fails, so {step.id!r} could run without a decision"

@@ -12,7 +12,7 @@ from typing import Any
 
 from kernel.errors import VouchError
 from pipeline.workflows.chooser import form_warnings
-from pipeline.workflows.contract_effects import effect_faults, effect_warnings
+from pipeline.workflows.contract_effects import effect_faults
 from pipeline.workflows.contract_order import order_faults
 from pipeline.workflows.contract_reads import Scope, expression_faults, template_faults
 from pipeline.workflows.contract_triggers import input_faults, trigger_faults
@@ -39,7 +39,7 @@ def check_workflow(workflow: Workflow, kinds: Mapping[str, Kind]) -> tuple[Fault
     found = dict.fromkeys(_faults(workflow, kinds))
     if found:
         raise InvalidWorkflow([_fault(lines, *one) for one in found])
-    return tuple(_fault(lines, *one) for one in (*form_warnings(workflow), *effect_warnings(workflow)))
+    return tuple(_fault(lines, *one) for one in form_warnings(workflow))
 
 
 def _fault(lines: Lines, place: Place, message: str) -> Fault:

@@ -1,7 +1,7 @@
 """The engine: who does the next turn of which run, when, and what happens when that worker dies.
 
 DBOS stands behind it, for what it is good at: durable queues with limits over all workers, priority, delays, ids that
-keep a second one out, and giving back what a dead worker had. This module alone knows it. A turn is a row in a queue
+keep a second one out, and giving back what a dead worker had. This module alone imports it. A turn is a row in a queue
 and no more: whoever takes it calls `advance(run, turn)`, which reads the run's journal, does what is next and returns
 as soon as the run is done or must wait. So a run that waits has no thread and no row here. All that is here can be made
 again from the journals, and nothing here is shown to anybody.
@@ -10,9 +10,9 @@ A turn is made at least once. Where two workers hold the same run for a moment, 
 write; the engine need not.
 
 DBOS's own runtime stays out: it polls every queue in a thread, holds a process back that wants to end, and allows one
-workspace a process. Instead one thread here is woken by a bell, and turns run in threads that end with the process. For
-that it uses five methods of DBOS's inside (take, end, put back, wake what was delayed, migrate), which the pinned
-version fixes and the contract tests watch.
+workspace a process. Instead one thread here is woken by a bell, and turns run in threads that end with the process
+(`makers`). For that they use five methods of DBOS's inside (take, end, put back, wake what was delayed, migrate), which
+the pinned version fixes and the contract tests watch.
 """
 
 from __future__ import annotations
@@ -23,28 +23,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from secrets import token_hex
-from typing import Any
 
-from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions, Queue
+from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 from dbos._error import DBOSWorkflowIDInUseError
 
-from kernel.errors import Unavailable
 from kernel.storage.engine_database import EngineDatabase
 from kernel.storage.rows import now
 from pipeline.workflows.bell import Bell
 from pipeline.workflows.engine_log import quiet
-from pipeline.workflows.tickets import Advance, Fire, LetGo, Ticket, Timetable
+from pipeline.workflows.makers import DONE, TIMETABLE, VERSION, Makers
+from pipeline.workflows.tickets import Advance, Fire, Ticket, Timetable
 from pipeline.workflows.turns import Take, Turns
 
-VERSION = "1"
-"""What a turn means. A worker takes turns of its own version only, so new code that means the same keeps this."""
 NAME = "vouch"
 ADVANCE, FIRE = "advance", "fire"
-TIMETABLE = "vouch_timetable"
-"""The queue of what cron fires; no workflow can name it."""
 WAITING = ["ENQUEUED", "DELAYED"]
-UNDER_WAY, DONE = "PENDING", "SUCCESS"
+UNDER_WAY = "PENDING"
 LOST = ("ERROR", "CANCELLED")
 """How a turn ends that did not come to its end: submitted again, it is made again."""
 FIRE_TRIES, FIRE_SECONDS = 10, 30.0
@@ -72,6 +66,7 @@ class Engine:
         self._bell = Bell()
         self._turns = Turns(self._bell, threads)
         self._closing = threading.Event()
+        self._makers = Makers(worker, self._talk, self._turns, self._closing)
         self._helpers: list[threading.Thread] = []
         self._advance: Advance | None = None
         self._limits: dict[str, int] = {}
@@ -104,13 +99,14 @@ class Engine:
             while found := self._ids(client, run_id):
                 client.delete_workflows(found)
 
-    def known(self, run_ids: Collection[str]) -> set[str]:
-        """Those of these runs that have a turn which waits or is under way."""
+    def known(self, names: Collection[str]) -> set[str]:
+        """Those of these turns (`RUN:TURN`) that wait or are under way; of runs, those that have such a turn."""
         with self._talk() as client:
             found = client.list_workflows(
                 name=ADVANCE, app_version=VERSION, status=[*WAITING, UNDER_WAY], load_input=False, load_output=False
             )
-        return {one.workflow_id.rpartition(":")[0] for one in found} & set(run_ids)
+        turns = {one.workflow_id for one in found}
+        return (turns | {one.rpartition(":")[0] for one in turns}) & set(names)
 
     def timetables(self, wanted: Sequence[Timetable]) -> None:
         """From now on exactly these are kept, by every worker; one that is as it was goes on as it was. Raises
@@ -160,8 +156,8 @@ class Engine:
         self.open_queues(queues)
         with self._talk() as client:
             timetable = client.register_queue(TIMETABLE)
-        fires = partial(self._take, timetable, partial(self._firing, fire))
-        self._help("vouch-turns", lambda: self._turns.serve(lambda: [*self._lines.values()], self._contended))
+        fires = self._makers.take(timetable, partial(self._firing, fire))
+        self._help("vouch-turns", lambda: self._turns.serve(lambda: [*self._lines.values()], self._makers.contended))
         self._help("vouch-bell", self._listen)
         self._help("vouch-clock", lambda: self._clock(fires))
 
@@ -175,7 +171,7 @@ class Engine:
             if self._limits.get(name) != most:
                 with self._talk() as client:
                     queue = client.register_queue(name, global_concurrency=most)
-                self._lines[name] = partial(self._take, queue, partial(self._turn, self._advance))
+                self._lines[name] = self._makers.take(queue, partial(_turn, self._advance))
                 self._limits[name] = most
                 self._bell.ring()
 
@@ -294,58 +290,6 @@ class Engine:
                     self._enqueue(FIRE, f"{FIRE}:{name}:{due.isoformat()}", TIMETABLE)
                     self._database.looked(name, due.astimezone(UTC).isoformat(timespec="microseconds"))
 
-    def _take(self, queue: Queue, work: Callable[[str], None], room: int) -> int:
-        """Take the next turns of a queue, in one transaction that counts those under way in all workers, and make each
-        in a thread.
-        """
-        token = token_hex(16)
-        queue._worker_concurrency = room
-        with self._talk() as client:
-            taken, _ = client._sys_db.start_queued_workflows(queue, self.worker, VERSION, None, owner_xid=token)
-        for name in taken:
-            threading.Thread(
-                target=self._make_turn, args=(name, token, work), name=f"vouch-{name}", daemon=True
-            ).start()
-        return len(taken)
-
-    def _contended(self, error: Exception) -> bool:
-        """Whether another worker took from the same queue in the same moment: the bell's next look settles it."""
-        system: Any = self._made and self._made._sys_db
-        cause = error.__cause__ if isinstance(error, Unavailable) else error
-        return hasattr(cause, "orig") and (system.is_lock_conflict(cause) or system.is_serialization_conflict(cause))
-
-    def _make_turn(self, name: str, token: str, work: Callable[[str], None]) -> None:
-        with self._turns.held():
-            try:
-                work(name)
-            except LetGo:
-                self._end(name, lambda system: system.reenqueue_for_recovery(name, [self.worker], TIMETABLE))
-            except Exception:  # noqa: BLE001  the edge of a worker
-                _log.exception("the turn %s failed", name)
-                self._end(name, lambda system: system.update_workflow_outcome(name, "ERROR", owner_xid=token))
-            else:
-                self._end(name, lambda system: system.update_workflow_outcome(name, DONE, owner_xid=token))
-
-    def _end(self, name: str, write: Callable[[Any], object]) -> None:
-        """Write how a turn ended, which does nothing where it is not this worker's any more. A database that is away is
-        waited for: nobody else would write it while this worker lives.
-        """
-        while True:
-            try:
-                with self._talk() as client:
-                    write(client._sys_db)
-            except Exception as error:  # noqa: BLE001  the edge of a worker
-                _log.warning("the end of the turn %s cannot be written (%s); trying again", name, type(error).__name__)
-                if self._closing.wait(1.0):
-                    return
-            else:
-                return
-
-    @staticmethod
-    def _turn(advance: Advance, name: str) -> None:
-        run_id, _, turn = name.rpartition(":")
-        advance(run_id, int(turn))
-
     def _firing(self, fire: Fire, name: str) -> None:
         """Fire; where that fails, again later, for nobody else knows that it was due."""
         _, timetable, due = name.split(":", 2)
@@ -357,3 +301,8 @@ class Engine:
             if again <= FIRE_TRIES:
                 self._enqueue(FIRE, f"{FIRE}:{timetable}:{moment}~{again}", TIMETABLE, delay=FIRE_SECONDS)
             raise
+
+
+def _turn(advance: Advance, name: str) -> None:
+    run_id, _, turn = name.rpartition(":")
+    advance(run_id, int(turn))

@@ -29,6 +29,12 @@ def seconds_of(value: Any) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def greater(one: str, other: str) -> str:
+    """The greater of two stakes, or the first where the second is none."""
+    order = ("low", "medium", "high")
+    return max(one, other, key=order.index) if other in order else one
+
+
 def _schema(value: Any) -> Any:
     if isinstance(value, dict):
         check_schema(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kernel.errors import InvalidInput
+from kernel.errors import InvalidInput, NotFound
 from kernel.records import Principal
 from kernel.storage import reviews as of_answers
 from kernel.storage import task_journal as of_runs
@@ -17,7 +17,7 @@ ANSWER = "answer"
 SORTS = (ANSWER, *of_runs.SORTS)
 """What waits: an answer; a review or a question of a run."""
 STATES = tuple(dict.fromkeys((*of_answers.STATES, *of_runs.STATES)))
-TASK = "tsk_"
+REVIEW, TASK = "rev_", "tsk_"
 
 
 class Inbox:
@@ -48,7 +48,7 @@ class Inbox:
         place = None if before is None else before.partition("_")[2]
         answers = actor.role.oversees and run_id is None and sort in (None, ANSWER)
         if answers and (state is None or state in of_answers.STATES):
-            last = None if place is None else f"rev_{place}"
+            last = None if place is None else f"{REVIEW}{place}"
             found += self._answers.items(actor, limit=limit, state=state, mine=mine, before=last)
         if sort != ANSWER and (state is None or state in of_runs.STATES):
             last = None if place is None else f"{TASK}{place}"
@@ -86,7 +86,7 @@ class Inbox:
             return self.people.approve(item_id, actor, seen, values, comment)
         if seen is not None or values:
             raise InvalidInput("seen and values are for what runs ask; an answer is changed by an edit")
-        return self._answers.approve(item_id, actor, comment, text_of)
+        return self._of_answers(item_id).approve(item_id, actor, comment, text_of)
 
     def reject(self, item_id: str, reason: str, actor: Principal) -> Json:
         """Reject it with a reason."""
@@ -96,7 +96,14 @@ class Inbox:
         """Put another text in an answer's place. Raises InvalidInput for a task, which is approved with values."""
         if item_id.startswith(TASK):
             raise InvalidInput("what a run asks is edited by approving it with other values of its form")
-        return self._answers.edit(item_id, text, actor, comment)
+        return self._of_answers(item_id).edit(item_id, text, actor, comment)
 
     def _desk(self, item_id: str) -> ReviewDesk | PeopleDesk:
-        return self.people if item_id.startswith(TASK) else self._answers
+        if item_id.startswith(TASK):
+            return self.people
+        return self._of_answers(item_id)
+
+    def _of_answers(self, item_id: str) -> ReviewDesk:
+        if not item_id.startswith(REVIEW):
+            raise NotFound(f"no review {item_id}")
+        return self._answers

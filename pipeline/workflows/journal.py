@@ -25,6 +25,8 @@ class StepState:
     waits: Mapping[str, Any] | None = None
     notes: tuple[Mapping[str, Any], ...] = ()
     leaf: int = -1
+    round: int = 0
+    """How often it was taken back and begun anew: what is done then is another act, under another key."""
 
     @property
     def settled(self) -> bool:
@@ -47,6 +49,8 @@ class RunState:
     cancelled: Mapping[str, Any] | None = None
     finished: Mapping[str, Any] | None = None
     undone: frozenset[str] = frozenset()
+    stuck: frozenset[str] = frozenset()
+    """What could not be taken back, of those: it stands."""
     breached: bool = False
     totals: Mapping[str, float] = field(default_factory=dict)
 
@@ -138,28 +142,41 @@ def _undone(state: RunState, event: RunEvent) -> RunState:
     return replace(state, undone=state.undone | {undo_key(event.step, event.item)})
 
 
+def _undo_failed(state: RunState, event: RunEvent) -> RunState:
+    return replace(_undone(state, event), stuck=state.stuck | {undo_key(event.step, event.item)})
+
+
 def _finished(state: RunState, event: RunEvent) -> RunState:
     return replace(state, finished={**event.data, "output": (event.words or {}).get("output"), "at": event.created_at})
 
 
 def _resumed(state: RunState, _event: RunEvent) -> RunState:
     """What failed is to be done again, and what was taken back too; what was done otherwise is kept."""
-    steps = {
-        name: StepState(notes=one.notes) if one.status == FAILED or name in state.undone else one
-        for name, one in state.steps.items()
-    }
+    steps = {name: _begun_anew(state, one, undo_key(name, None)) for name, one in state.steps.items()}
     items = {
-        name: {
-            place: StepState(notes=one.notes) if one.status == FAILED or undo_key(name, place) in state.undone else one
-            for place, one in mine.items()
-        }
+        name: {place: _begun_anew(state, one, undo_key(name, place)) for place, one in mine.items()}
         for name, mine in state.items.items()
     }
     again = {name for name in items if any(not one.settled for one in items[name].values())}
     steps |= {name: NEW for name in again if name in steps}
     skipped = {name for name, one in steps.items() if one.status == SKIPPED and one.data.get("why") == "needs"}
     steps |= dict.fromkeys(skipped, NEW)
-    return replace(state, steps=steps, items=items, stopped=None, cancelled=None, finished=None, undone=frozenset())
+    return replace(
+        state,
+        steps=steps,
+        items=items,
+        stopped=None,
+        cancelled=None,
+        finished=None,
+        undone=frozenset(),
+        stuck=frozenset(),
+    )
+
+
+def _begun_anew(state: RunState, one: StepState, key: str) -> StepState:
+    if key in state.undone - state.stuck:
+        return StepState(notes=one.notes, round=one.round + 1)
+    return StepState(notes=one.notes, round=one.round) if one.status == FAILED else one
 
 
 def _breached(state: RunState, _event: RunEvent) -> RunState:
@@ -186,7 +203,7 @@ _FOLD = {
     "stopped": _stopped,
     "cancelled": _cancelled,
     "undone": _undone,
-    "undo_failed": _undone,
+    "undo_failed": _undo_failed,
     "finished": _finished,
     "resumed": _resumed,
     "breached": _breached,

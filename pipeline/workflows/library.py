@@ -133,6 +133,10 @@ class WorkflowLibrary(VersionedLibrary[WorkflowVersion, LibraryState]):
         first = self.pointed(name, known)
         return dict(known.labels) | ({LIVE: first} if first else {})
 
+    def switched_on(self, name: str, known: WorkflowState | None = None) -> bool:
+        """Whether somebody put a workflow live: one that only came with the program starts nothing by itself."""
+        return any(move.label == LIVE for move in (known or self.state().of(name)).moves)
+
     def pointed(self, name: str, known: WorkflowState, label: str = LIVE) -> int | None:
         """The number of the version that a label is on in some state; None where it is nowhere. `live` of a workflow
         that came with the program is on its text until it moves.

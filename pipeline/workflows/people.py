@@ -63,15 +63,16 @@ class PeopleDesk:
         evidence: Evidence,
         figures: TaskFigures,
         notifier: Notifier | None = None,
+        causes: Callable[[str], Collection[str]] = lambda _: (),
     ) -> None:
-        """`submit` has the engine go on with a run; `authors` gives who wrote a spec, by its hash; `evidence` an
-        answer's body as a principal may see it.
+        """`submit` has the engine go on with a run; `authors` gives who wrote a spec, by its hash; `causes` who
+        started, forked or resumed a run; `evidence` an answer's body as a principal may see it.
         """
         self._tasks = tasks
         self._asks = asks
         self._preview = preview
         self._submit = submit
-        self._rules = TaskRules(keys, authors)
+        self._rules = TaskRules(keys, authors, causes)
         self._evidence = evidence
         self._figures = figures
         self._notifier = notifier
@@ -116,7 +117,10 @@ class PeopleDesk:
         if found.state == OPEN and refusal is None:
             self._tasks.view(task_id, actor.id)
             found, stands, events = self._tasks.whole(task_id)
-        return task_detail(found, stands, events, actor, self._evidence) | {"may_decide": refusal is None}
+        return task_detail(found, stands, events, actor, self._evidence) | {
+            "may_decide": refusal is None,
+            "why_not": refusal,
+        }
 
     def form(self, task_id: str, actor: Principal) -> Json:
         """The form of a task, a JSON Schema."""

@@ -16,9 +16,15 @@ from kernel.storage.tasks import Check
 class TaskRules:
     """Role or person must fit; who started the run and who wrote the workflow do not decide on a review."""
 
-    def __init__(self, keys: Keys, authors: Callable[[str], Collection[str]]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        authors: Callable[[str], Collection[str]],
+        causes: Callable[[str], Collection[str]] = lambda _: (),
+    ) -> None:
         self._keys = keys
         self._authors = authors
+        self._causes = causes
 
     def rule(self, actor: Principal) -> Check:
         """Who may decide, asked again as the writing transaction sees the task."""
@@ -46,7 +52,7 @@ class TaskRules:
 
     def refusal(self, found: Task, stands: Standing, actor: Principal) -> str | None:
         """Why somebody may not decide; None where they may."""
-        if found.sort == REVIEW and actor.id == found.starter:
+        if found.sort == REVIEW and (actor.id == found.starter or actor.id in self._causes(found.run_id)):
             return "who started a run cannot decide on its reviews: another person must"
         if found.sort == REVIEW and actor.id in self._authors(found.spec):
             return "who wrote a workflow cannot decide on its reviews: another person must"
@@ -63,7 +69,8 @@ class TaskRules:
 
     def check_holder(self, found: Task, key_id: str, role: str) -> None:
         """That a person may be given a task: holds its role, and neither started the run nor wrote the workflow."""
-        if found.sort == REVIEW and (key_id == found.starter or key_id in self._authors(found.spec)):
+        concerned = {found.starter, *self._authors(found.spec), *self._causes(found.run_id)}
+        if found.sort == REVIEW and key_id in concerned:
             raise InvalidInput("who started the run or wrote the workflow cannot decide: choose another person")
         if key_id != LOCAL_OWNER.id and not self._holds(key_id, Role(role)):
             raise InvalidInput(f"{key_id} is no key of role {role} that holds; see: vouch keys list")

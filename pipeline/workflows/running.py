@@ -17,11 +17,12 @@ from typing import Any, Protocol
 from kernel.errors import VouchError
 from kernel.ports import OutputChecker
 from kernel.records import Principal, Role
-from kernel.storage.runs import CANCELLED, DONE, FAILED, FINISHED, NewEvent, Run, Runs, Superseded
+from kernel.storage.runs import CANCELLED, DONE, FAILED, FINISHED, NewEvent, Overlooked, Run, Runs, Superseded
 from pipeline.workflows import journal, outcomes
 from pipeline.workflows.calling import Came, Failure, Hand, approval_of, attempt, timed
 from pipeline.workflows.checks import Finding, Judging, former_values, judged
 from pipeline.workflows.expressions import evaluate, fill
+from pipeline.workflows.fields import greater
 from pipeline.workflows.journal import RunState, StepState
 from pipeline.workflows.outcomes import Try, seconds_until
 from pipeline.workflows.readiness import WAIT, barred, next_moment, settled
@@ -52,7 +53,8 @@ class AsksPeople(Protocol):
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What runs are made with. `submit` has the engine do a run's next turn, after some seconds; `ended` is told of
-    every run that ended, and never raises; `closing` says that this process ends, and that others should go on.
+    every run that ended, and never raises; `closing` says that this process ends, and that others should go on; `holds`
+    whether a run may still act for who started it.
     """
 
     runs: Runs
@@ -63,6 +65,7 @@ class Parts:
     checker: Callable[[], OutputChecker | None] = lambda: None
     ended: Callable[[Run], None] = lambda _: None
     closing: Callable[[], bool] = lambda: False
+    holds: Callable[[str], bool] = lambda _: True
 
 
 class Runner:
@@ -80,7 +83,10 @@ class Runner:
             return
         if taken.erased:
             ending = {"status": FAILED, "seconds": 0.0, "used": {}, "slug": "erased"}
-            self._parts.runs.finish(run_id, taken.epoch, NewEvent(FINISHED, data=ending))
+            woken = self._parts.runs.finish(run_id, taken.epoch, NewEvent(FINISHED, data=ending))
+            if woken is not None:
+                self._parts.submit(woken, 0.0)
+            self._parts.ended(self._parts.runs.get(run_id))
             return
         made = _Turn(self._parts, taken)
         try:
@@ -122,6 +128,7 @@ class _Turn:
         self._state = RunState().after(parts.runs.events(run.id))
         self._principal, self._pins = principal_of(run), pins_of(run)
         self._sight = Sight(run, self._spec, self._pins.snapshot)
+        self._stakes = greater(self._spec.stakes, run.said.get("stakes", ""))
         self._looked: set[tuple[str, int | None]] = set()
         self._under_way: object | None = None
         self.hand = Hand()
@@ -136,6 +143,8 @@ class _Turn:
         while True:
             if self._parts.closing():
                 raise LetGo
+            if self._state.stopped is None and not self._parts.holds(self._run.principal):
+                self._write(NewEvent("stopped", data={"slug": "revoked"}))
             if self._state.cancelled is not None or self._state.stopped is not None:
                 self._unwind()
                 return
@@ -159,12 +168,16 @@ class _Turn:
         wake_at = next_moment(self._spec, self._state)
         left = self._parts.runs.release(self._run.id, self._run.epoch, self._state.last, wake_at)
         if left is None:
-            self._state = self._state.after(self._parts.runs.events(self._run.id, self._state.last))
-            self._looked.clear()
+            self._look()
             return False
         if wake_at is not None:
             self._parts.submit(left, seconds_until(wake_at))
         return True
+
+    def _look(self) -> None:
+        """Read what others wrote meanwhile."""
+        self._state = self._state.after(self._parts.runs.events(self._run.id, self._state.last))
+        self._looked.clear()
 
     # --- One step -------------------------------------------------------------------------------------------------
 
@@ -235,7 +248,7 @@ class _Turn:
         call = timed(self._call(this, visible, known), step.timeout)
         approved = None
         if kind.effect(step.with_):
-            approved = approval_of(self._spec, step, lambda name: self._state.of(name).output)
+            approved = approval_of(self._spec, step, self._stakes, lambda name: self._state.of(name).output)
         try:
             return attempt(self.hand, kind, lambda: fill(step.with_, visible), call, _waited(known), approved)
         finally:
@@ -244,6 +257,7 @@ class _Turn:
 
     def _call(self, this: Try, visible: Mapping[str, Any], known: StepState, tail: str = "") -> Call:
         mine = self._under_way = object()
+        tail = f":r{known.round}{tail}" if known.round else tail
 
         def note(sort: str, data: Mapping[str, Any]) -> None:
             with self._noting:
@@ -266,7 +280,7 @@ class _Turn:
             item=this.place,
             attempt=this.number,
             key=f"{self._run.id}:{this.step.id}:{'' if this.place is None else this.place}{tail}",
-            stakes=self._spec.stakes,
+            stakes=self._stakes,
             visible=visible,
             preview=preview,
             notes=known.notes,
@@ -354,22 +368,28 @@ class _Turn:
         self._finish(CANCELLED if self._state.cancelled is not None else FAILED, None)
 
     def _complete(self) -> bool:
-        """End a run of which nothing is left; False where its output cannot be had, which stops it."""
+        """End a run of which nothing is left; False where its output cannot be had, which stops it, or where
+        others wrote something meanwhile.
+        """
         try:
             output = fill(self._spec.output, self._sight.of(self._state, self._spec.by_id))
         except VouchError as error:
             self._write(NewEvent("stopped", data={"slug": "output"}, words={"error": f"output: {error}"}))
             return False
-        self._finish(DONE, output)
+        try:
+            self._finish(DONE, output, self._state.last)
+        except Overlooked:
+            self._look()
+            return False
         return True
 
-    def _finish(self, status: str, output: Any) -> None:
+    def _finish(self, status: str, output: Any, seen: int | None = None) -> None:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(self._run.created_at)).total_seconds()
         data = {"status": status, "seconds": round(seconds, 3), "used": dict(self._state.totals)}
         stopped = self._state.stopped
         data |= {"at": stopped["step"], "slug": stopped["slug"]} if stopped is not None else {}
         ending = NewEvent(FINISHED, data=data, words={"output": output})
-        woken = self._parts.runs.finish(self._run.id, self._run.epoch, ending)
+        woken = self._parts.runs.finish(self._run.id, self._run.epoch, ending, seen)
         if woken is not None:
             self._parts.submit(woken, 0.0)
         self._parts.ended(self._parts.runs.get(self._run.id))

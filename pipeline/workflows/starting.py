@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from kernel.errors import Conflict, InvalidInput, NotFound
 from kernel.ids import sha256
 from kernel.records import Principal, Role, WorkflowVersion
-from kernel.storage.runs import NewEvent, NewRun, Run, RunEvent, Runs
+from kernel.storage.runs import CANCELLED, FAILED, NewEvent, NewRun, Run, RunEvent, Runs
 from pipeline.prompts.json_schema import schema_faults
+from pipeline.workflows.calling import REVIEW
 from pipeline.workflows.journal import DONE, SKIPPED, RunState
 from pipeline.workflows.running import principal_of
-from pipeline.workflows.spec import Workflow
+from pipeline.workflows.spec import Workflow, targets
 from pipeline.workflows.steps.base import Call, Kind, Pins
 
 DEEPEST = 8
@@ -50,6 +52,8 @@ class Wanted:
     parent: str = ""
     actor: str = ""
     priority: int | None = None
+    stakes: str = ""
+    """Those of the run that starts it, which count where they are greater than its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class RunDesk:
             "principal": {"role": principal.role.value, "groups": groups},
             "pins": asdict(self._pins(found, principal)),
             "author": found.author,
+            "stakes": wanted.stakes,
         }
         due = datetime.now(UTC) + timedelta(seconds=spec.deadline) if spec.deadline else None
         return NewRun(
@@ -141,9 +146,13 @@ class RunDesk:
             raise InvalidInput(f"workflows may start one another at most {DEEPEST} deep")
         if name not in call.pins.workflows:
             raise InvalidInput(f"the run chose no version of workflow {name} at its start: name it without a template")
-        number, _ = call.pins.workflows[name]
+        number, digest = call.pins.workflows[name]
         found = self._sources.at(name.partition("@")[0], number)
-        wanted = Wanted(name, given, call.principal, CHILD, call.key, call.key)
+        if found.sha256 != digest:
+            raise InvalidInput(
+                f"version {number} of workflow {name} is not what the run chose at its start: start it anew"
+            )
+        wanted = Wanted(name, given, call.principal, CHILD, call.key, call.key, stakes=call.stakes)
         return self._start(found, wanted).id
 
     # --- Steering -------------------------------------------------------------------------------------------------
@@ -159,17 +168,22 @@ class RunDesk:
             self._submit(woken, 0.0)
         for child in self._runs.children(run_id):
             if child.trigger == CHILD and child.finished_at is None:
-                self.cancel(child.id, actor, f"run {run_id} was cancelled")
+                with suppress(Conflict):  # it ended meanwhile
+                    self.cancel(child.id, actor, f"run {run_id} was cancelled")
         return self._runs.get(run_id)
 
     def resume(self, run_id: str, actor: Principal) -> Run:
-        """Go on with a run that failed or was cancelled: what failed is done again, what was done is kept. Raises
+        """Go on with a run that failed or was cancelled: what failed is done again, what was done is kept; so do the
+        runs that its steps started, since a step starts its run once. Raises
         NotFound, and Conflict where it is open or done, or its record was erased.
         """
         run = self.get(run_id, actor)
         if run.erased:
             raise Conflict(f"the record of run {run_id} was erased: start it anew")
         made = self._runs.reopen(run_id, NewEvent("resumed"), actor.id)
+        for part in self._runs.children(run_id):
+            if part.trigger == CHILD and part.status in (FAILED, CANCELLED) and not part.erased:
+                self.resume(part.id, actor)
         self._submit(made, 0.0)
         return made
 
@@ -235,16 +249,30 @@ def unattended(workflow: str, groups: frozenset[str]) -> Principal:
 
 
 def _kept(spec: Workflow, events: list[RunEvent], step: str) -> list[NewEvent]:
-    """Rows of a journal that do not follow from a step: of steps that neither are it nor need it."""
-    after = {step}
-    for one in spec.order:
-        if after & set(one.needs):
-            after.add(one.id)
-    good = {DONE, SKIPPED}
+    """Rows of a journal that do not follow from a step, nor from what was taken back."""
     state = RunState().after(events)
+    after = _following(spec, {step} | {key.partition(":")[0] for key in state.undone})
+    good = {DONE, SKIPPED}
     keep = {one.id for one in spec.order if one.id not in after and state.of(one.id).status in good}
     return [
         NewEvent(one.kind, one.step, one.item, one.attempt, {**one.data, "copy_of": one.leaf}, one.words or {})
         for one in events
         if one.step in keep and one.kind in ("done", "skipped", "failed")
     ]
+
+
+def _following(spec: Workflow, begin: set[str]) -> set[str]:
+    """These steps, those that need them or are led to by them, and the reviews that allowed what they do: an approval
+    is of one act, so what is done again is approved again. With all that follows from those.
+    """
+    found: set[str] = set()
+    more = set(begin)
+    while more - found:
+        found |= more
+        for one in spec.steps:
+            allows = one.kind == REVIEW and found & set(one.with_.get("effects", ()))
+            if found & set(one.needs) or allows:
+                more.add(one.id)
+            if one.id in found:
+                more.update(targets(one))
+    return found

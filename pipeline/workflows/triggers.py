@@ -29,6 +29,8 @@ CRON, EVENT, DOCUMENTS, AFTER = "cron", "event", "documents", "after"
 EVENT_NAME = re.compile(r"[a-z][a-z0-9._-]{0,79}")
 LONGEST_CHAIN = 8
 """Runs that may have started one another by `after`."""
+TOO_OLD = timedelta(days=1)
+"""What ended so long ago starts nothing after it any more."""
 REMEMBERED = 1000
 """Runs of which a process remembers that what follows them was started."""
 _log = logging.getLogger(__name__)
@@ -85,9 +87,11 @@ class Triggers:
         self._followed: dict[str, None] = {}
 
     def held(self) -> list[Held]:
-        """Every trigger of every live version, by workflow."""
+        """Every trigger of every live version, by workflow. One that came with the program works once somebody put the
+        workflow live: until then nobody asked for it.
+        """
         state = self._library.state()
-        live = self._library.live()
+        live = [one for one in self._library.live() if self._library.switched_on(one.name, state.of(one.name))]
         return [one for version in live for one in held_by(version, paused=state.of(version.name).paused)]
 
     def timetables(self) -> list[Timetable]:
@@ -150,12 +154,14 @@ class Triggers:
         return [one for one in made if one is not None]
 
     def missed(self, limit: int = 200) -> list[Run]:
-        """Start what the end of the newest runs should have started, where the process died before it could."""
+        """Start what the end of the newest runs should have started, where the process died before it could. What
+        ended more than a day ago stays without.
+        """
         if not self._working(AFTER):
             return []
-        found = []
+        found, since = [], (datetime.now(UTC) - TOO_OLD).isoformat(timespec="microseconds")
         for run in reversed(self._runs.items(limit=limit, status=ENDS)):
-            if run.id not in self._followed:
+            if run.id not in self._followed and (run.finished_at or "") > since:
                 found += self.ended(run)
                 self._followed[run.id] = None
         for old in list(self._followed)[:-REMEMBERED]:

@@ -29,9 +29,9 @@ def value_in(sentences: Sequence[str], sort: ValueType, question: str) -> tuple[
     found: list[tuple[float, int, int, int, Any]] = []
     for place, sentence in enumerate(sentences):
         shared = len(wanted & set(content_terms(sentence)))
-        near = [match.end() for match in _WORD.finditer(sentence) if wanted & set(content_terms(match[0]))]
+        near = [match.span() for match in _WORD.finditer(sentence) if wanted & set(content_terms(match[0]))]
         for start, value in _values(sentence, sort):
-            distance = min((abs(start - one) for one in near), default=len(sentence))
+            distance = min((max(start - end, begin - start) for begin, end in near), default=len(sentence))
             found.append((-shared, distance, place, start, value))
     if not found:
         return None

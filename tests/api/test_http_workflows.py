@@ -210,8 +210,12 @@ def test_an_event_by_key_and_by_signature(office: Office) -> None:
     assert secret is not None
     moment = time.time()
     signed = send(secret, body, moment)
+    run = office.reviewer.get(f"/v1/runs/{signed.json()['runs'][0]['id']}/events", headers={"Last-Event-ID": "9" * 20})
+    assert (run.status_code, run.json()["items"]) == (200, [])
     assert (signed.status_code, len(signed.json()["runs"])) == (202, 2)
     assert send(secret, body, moment).json() == signed.json(), "the same signature starts nothing new"
+    overheard = send(secret, body, moment, **{"Idempotency-Key": "another"})
+    assert overheard.json() == signed.json(), "nor does it under a key that nobody signed"
     assert send(secret, body, moment - 3600).status_code == 401
     assert office.anonymous.post("/v1/events/ticket.new", content=body).status_code == 401
     sign = {HEADER: signature_of(secret, body, int(moment))}

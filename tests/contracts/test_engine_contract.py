@@ -304,13 +304,19 @@ def test_a_worker_that_was_only_slow_loses_its_turns_and_works_on(site: Site) ->
     with site.client() as client, site.worker(seconds=1.0, threads=1) as slow:
         client.submit(Ticket("a", 1))
         until(lambda: client.holders() == {slow.id})
-        slow.pause()
+        slow.pause(client.holders)
         with site.worker(place="elsewhere", silent=1.0):
             until(lambda: site.ended() == ["a:1"])
         slow.go_on()
         client.submit(Ticket("b", 1))
         until(lambda: "b:1" in site.ended())
         until(lambda: not client.holders())
+
+
+def test_an_old_turn_does_not_stand_for_the_next_one(site: Site) -> None:
+    with site.client() as client:
+        client.submit(Ticket("a", 1, delay_seconds=3600.0))
+        assert client.known(["a:1", "a:2", "b:1"]) == {"a:1"}
 
 
 def test_a_worker_that_has_ended_its_own_turns_gives_them_back(site: Site) -> None:

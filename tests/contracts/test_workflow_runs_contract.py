@@ -151,6 +151,17 @@ def test_an_effect_needs_an_approval_of_exactly_that(bench: Bench) -> None:
         PEOPLE.clear()
 
 
+def test_an_effect_whose_review_was_not_given_is_not_even_tried(bench: Bench) -> None:
+    refused = {"with": {"fail": 1, "retryable": False, "effects": ["send"]}, "on_failure": {"go_to": "tell"}}
+    review = {"id": "ok", "kind": "review", "needs": ["draft"]} | refused
+    send = step("send", "ok", "draft", **{"with": {"acts": True}})
+    run = bench.start({"steps": [step("draft"), review, send, step("tell", "ok")]})
+    assert bench.drain(run.id).status == "done"
+    journal = bench.journal(run.id)
+    assert ("skipped", "send", None) in journal
+    assert ("done", "tell", None) in journal
+
+
 def test_only_the_newest_epoch_writes(bench: Bench) -> None:
     run = bench.start({"steps": [step("a")]})
     first, second = bench.runs.take(run.id, 0), bench.runs.take(run.id, 0)

@@ -121,7 +121,7 @@ def test_the_examples_keep_to_the_output_format(name: str) -> None:
             assert {*_CITED.findall(reply.text)} <= shown
         else:
             named = set(re.findall(r'<input name="(\w+)">', asked.text))
-            assert "<input" in asked.text, "an example looks like what the model gets"
+            assert "<input" in asked.text or not anatomy.header.inputs, "an example looks like what the model gets"
             assert named <= anatomy.header.inputs.keys()
             assert "<input" not in reply.text
         if reply.text != "NOT FOUND":

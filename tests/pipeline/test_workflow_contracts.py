@@ -325,15 +325,6 @@ def test_a_review_far_before_an_effect_allows_it_only_if_nothing_goes_around_it(
     assert "may be left out by its `when`" in faults(around.replace("needs: [look]", "needs: [look, find]"))[0]
 
 
-def test_an_effect_that_a_rejection_does_not_keep_from_being_tried_is_told() -> None:
-    text = TRIAGE.replace("    kind: review\n", "    kind: review\n    on_failure: {go_to: ask}\n")
-    assert check_workflow(read_workflow(text), KINDS) == ()
-    warned = check_workflow(read_workflow(text.replace("needs: [look]", "needs: [look, find]")), KINDS)
-    assert [str(one)[:80] for one in warned] == [
-        "line 35, steps.reply.needs: where 'look' is rejected this step is still tried, s"
-    ]
-
-
 def test_expressions_of_kinds_are_found_where_they_stand() -> None:
     text = TRIAGE.replace('to: mail, body: "{{', 'to: mail, when_sent: steps.nosuch.output, body: "{{', 1)
     assert "line 35, steps.reply.with.when_sent: steps.nosuch.output: there is no step 'nosuch'" in faults(text)[0]

@@ -164,7 +164,7 @@ def test_documents_start_a_run_once_they_have_settled(site: Site, tmp_path: Path
 
 def test_a_run_that_ended_starts_those_that_name_it_once(site: Site) -> None:
     site.live("collect")
-    early = site.finish(site.by_hand("collect"))
+    early = site.finish(site.by_hand("collect"), {"n": 1})
     site.live("report", {"after": "collect", "input": {"n": "{{ run.output.n }}"}})
     site.live("alarm", {"after": "collect", "when": 'run.status == "failed"'})
     assert site.triggers.ended(early) == site.triggers.missed() == []

@@ -77,7 +77,7 @@ class Record:
             now.prompt_tokens - then.prompt_tokens,
             now.completion_tokens + now.lost - then.completion_tokens - then.lost,
             round(now.cost - then.cost, 6) if memory.spent.priced else None,
-            f"{main['provider']}/{main['model']}" if main else "",
+            model_of(main) if main else "",
             {"tasks": (memory.waiting.ref,)} if waits and memory.waiting else {},
         )
 
@@ -85,6 +85,11 @@ class Record:
         """The step's failure, with what was done and used until then."""
         output = {"used": used_json(self.memory), "decisions": short_log(self.memory)}
         return StepFailed(words, slug=slug, output=output)
+
+
+def model_of(pinned: Json) -> str:
+    """A model's name with its provider, as prices and pins have it."""
+    return f"{pinned['provider']}/{pinned['model']}"
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from pipeline.workflows.agents.budget import MOST_REPLY, Exhausted, Rate, most_t
 from pipeline.workflows.agents.decisions import read_decision, schema_for_servers, shapes_of
 from pipeline.workflows.agents.declared import Mission
 from pipeline.workflows.agents.memory import DECIDED, FAILED, THINKING
-from pipeline.workflows.agents.record import Record
+from pipeline.workflows.agents.record import Record, model_of
 from pipeline.workflows.agents.showing import turn_messages
 from pipeline.workflows.agents.tools import SECONDS
 
@@ -58,7 +58,7 @@ class Thinker:
         messages = turn_messages(compiled, record.given, memory, record.box.described)
         options = dict(compiled.anatomy.header.model.options)
         wanted = int(options.get("max_tokens", MOST_REPLY))
-        rate = Rate(memory, record.parts.price, f"{pinned['provider']}/{pinned['model']}")
+        rate = Rate(memory, record.parts.price, model_of(pinned))
         try:
             reply, reserved = room(memory, record.given.budget, messages, wanted, rate)
         except Exhausted as used:
@@ -90,7 +90,7 @@ class Thinker:
         completion = generation.completion_tokens or min(len(generation.text.encode(errors="replace")), most)
         cost = generation.cost
         if cost is None and record.parts.price is not None:
-            cost = record.parts.price(record.pinned["model"], prompt, completion)
+            cost = record.parts.price(model_of(record.pinned), prompt, completion)
         acts = decision is not None and "tool" in decision
         record.note(
             DECIDED,

@@ -1,18 +1,21 @@
 """Files in one folder: each appears whole or not at all, below the folder, and exactly once a delivery.
 
 What is to be delivered is first written beside its place, as a draft with a random token. A draft that is gone was put
-in place: moving it there is one step that cannot happen twice, and a link to it shows that it happened. So whoever goes
-on after a crash can tell, whatever happened to the file since.
+in place: moving it there is one step that cannot happen twice. So whoever goes on after a crash can tell, whatever
+happened to the file since. (Where the system can move a file to a free name only by a link, one that is deleted before
+the link is recorded is delivered again.)
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from kernel.errors import InvalidInput, Unavailable
 
@@ -22,6 +25,10 @@ MOST_VERSIONS = 100_000
 DRAFT = ".draft"
 _PART = re.compile(r"[^\x00-\x1f\x7f/\\]+")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+NO_REPLACE = 1
+"""RENAME_NOREPLACE of Linux."""
+_RENAMEAT2: Any = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+"""Linux's way to move a file to a name that must be free, in one step; None elsewhere."""
 
 
 class Folder:
@@ -63,24 +70,14 @@ class Folder:
             os.fsync(folder)
 
     def add(self, path: str, token: str) -> tuple[str, int] | None:
-        """Give the draft the first free name: `brief.md`, `brief.2.md`, … . The name and its number; the one that it
-        has where that was done before, or would have now where somebody moved the file away since; None where the draft
-        is gone. It stays until it is dropped.
+        """Give the draft the first free name: `brief.md`, `brief.2.md`, … . The name and its number, also where that
+        was done before, whatever became of the file since; None where the draft is gone for another reason.
         """
         *above, name = parts_of(path)
         with self._parent(path) as folder:
-            before = _links(folder, _draft(token)) > 1
-            for number in range(1, MOST_VERSIONS):
-                version = _version(name, number)
-                if before and not _there(folder, version):
-                    return "/".join([*above, version]), number
-                linked = _link(folder, _draft(token), version)
-                if linked is None:
-                    return None
-                if linked or _same(folder, _draft(token), version):
-                    os.fsync(folder)
-                    return "/".join([*above, version]), number
-        raise InvalidInput(f"{path} has {MOST_VERSIONS} versions: no further one is made")
+            number = _added(folder, name, token)
+            os.fsync(folder)
+        return None if number is None else ("/".join([*above, _version(name, number)]), number)
 
     @contextmanager
     def _parent(self, path: str, *, make: bool = False) -> Iterator[int]:
@@ -131,21 +128,56 @@ def _version(name: str, number: int) -> str:
     return name if number == 1 else f"{pure.stem}.{number}{pure.suffix}"
 
 
-def _link(folder: int, draft: str, name: str) -> bool | None:
-    """Whether the name was free and now is the draft's; None where there is no draft."""
+def _added(folder: int, name: str, token: str) -> int | None:
+    """The number that the draft got. Which one is tried is marked before it is: once the draft is gone, that was it."""
+    draft = _draft(token)
+    if _links(folder, draft) > 1:  # linked, and then the process died
+        _unlink(folder, draft)
+    if not _there(folder, draft):
+        return min(_marks(folder, token), default=None)
+    for stale in _marks(folder, token):
+        _unlink(folder, _draft(f"{token}.{stale}"))
+    for number in range(1, MOST_VERSIONS):
+        version, mark = _version(name, number), _draft(f"{token}.{number}")
+        if _there(folder, version):
+            continue
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder))
+        os.fsync(folder)
+        try:
+            _move(folder, draft, version)
+        except FileExistsError:
+            _unlink(folder, mark)
+            continue
+        except FileNotFoundError:
+            return min(_marks(folder, token), default=None)
+        return number
+    raise InvalidInput(f"{name} has {MOST_VERSIONS} versions: no further one is made")
+
+
+def _marks(folder: int, token: str) -> list[int]:
+    """The numbers that a draft was to get."""
+    begin = f".{token}."
+    found = [name[len(begin) : -len(DRAFT)] for name in os.listdir(folder) if name.startswith(begin)]
+    return [int(one) for one in found if one.isdecimal()]
+
+
+def _move(folder: int, draft: str, name: str) -> None:
+    """Move the draft to a name that must be free: in one step where the system can, else by a link."""
+    if _RENAMEAT2 is not None:
+        done = _RENAMEAT2(folder, os.fsencode(draft), folder, os.fsencode(name), NO_REPLACE)
+        if done == 0:
+            return
+        if ctypes.get_errno() not in (*_NO_LINKS, errno.EINVAL):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
     try:
         os.link(draft, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        return None
     except OSError as error:
         if error.errno in _NO_LINKS:
             raise InvalidInput(
                 "the delivery folder lies on a file system without links, which versions need: say `existing: replace`"
             ) from error
         raise
-    return True
+    _unlink(folder, draft)
 
 
 def _links(folder: int, name: str) -> int:
@@ -157,14 +189,6 @@ def _links(folder: int, name: str) -> int:
 
 def _there(folder: int, name: str) -> bool:
     return _links(folder, name) > 0
-
-
-def _same(folder: int, one: str, other: str) -> bool:
-    try:
-        found = [os.stat(name, dir_fd=folder, follow_symlinks=False) for name in (one, other)]
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(*found)
 
 
 def _mkdir(folder: int, name: str) -> None:

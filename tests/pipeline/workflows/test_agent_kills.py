@@ -90,9 +90,11 @@ def test_the_script_takes_every_way() -> None:
     assert one.people.opened == 3
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("at", range(1, NOTES + 1))
-def test_killed_once_at_any_note(at: int) -> None:
+def test_killed_once_at_any_note(at: int, early: bool) -> None:
     one = steady_site()
+    one.journal.early = early
     output, deaths = lived(one, [at])
     assert deaths == 1
     check(one, output, deaths)
@@ -114,9 +116,10 @@ def test_a_process_that_dies_each_time_that_it_thinks_ends_at_the_budget() -> No
 
 
 @settings(max_examples=60, deadline=None)
-@drawn(st.lists(st.integers(1, 6), max_size=20))
-def test_killed_at_random(lives: list[int]) -> None:
-    one = steady_site()
+@drawn(st.lists(st.integers(2, 6), max_size=8), st.booleans())
+def test_killed_at_random(lives: list[int], early: bool) -> None:
+    one = steady_site(budget={"steps": 40, "tokens": 1_000_000})
+    one.journal.early = early
     output, deaths = lived(one, lives)
     check(one, output, deaths)
 

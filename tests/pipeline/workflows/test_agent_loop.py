@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,9 @@ from kernel.ids import canonical_json, sha256
 from kernel.records import ModelInfo
 from pipeline.prompts.json_schema import schema_faults
 from pipeline.workflows.agents.declared import AgentWith
+from pipeline.workflows.agents.memory import Memory
+from pipeline.workflows.agents.tools import At, Toolbox
+from pipeline.workflows.costs import Price, Prices
 from pipeline.workflows.steps.base import Done, StepFailed, Waits
 
 SEARCH = tool("search", query="how long are backups kept")
@@ -260,11 +264,20 @@ def test_seconds_end() -> None:
 
 def test_cost_ends() -> None:
     one = site(*[SEARCH] * 50, budget={"cost": 0.1, "steps": 50})
-    one.more["price"] = lambda _model, prompt, completion: 0.02
+    one.more["price"] = lambda model, _prompt, _completion: 0.02 if model == "scripted/toy-1" else None
     error = failed(one)
     assert error.slug == "budget"
     assert error.output["used"]["cost"] == pytest.approx(0.1)
     assert len(one.model.requests) == 5
+
+
+def test_a_turn_that_could_cost_more_than_is_left_is_not_begun() -> None:
+    one = site(*[tool("search", query=f"n {n}") for n in range(20)], budget={"cost": 0.02}, tokens=(4000, 300))
+    one.more["price"] = Prices({"scripted/*": Price(1.0, 2.0)}).cost
+    error = failed(one)
+    assert error.slug == "budget"
+    assert error.output["used"]["cost"] <= 0.02
+    assert len(one.model.requests) >= 1
 
 
 def test_a_limited_cost_needs_a_model_whose_cost_is_known() -> None:
@@ -389,6 +402,26 @@ def test_what_a_person_refuses_is_not_done() -> None:
     assert one.requests == []
     assert output["decisions"][0]["ok"] is False
     assert "Not yet." in one.model.shown
+
+
+def test_the_place_where_tools_are_called_keeps_to_the_list_by_itself() -> None:
+    """Whoever calls it, with whatever: nothing happens that the spec does not allow."""
+    one = site(tools={"search": {"calls": 1, "permission": "ask"}, "read": {}})
+    box, call = Toolbox(one.given, one.kind._parts), one.call()
+
+    def refusal(name: str, arguments: Any, memory: Memory) -> str:
+        outcome = box.call(name, arguments, At(call, "", memory, "k", 5.0))
+        assert not outcome.ok
+        return str(outcome.output["error"])
+
+    asked = {"query": "backups"}
+    assert "no tool" in refusal("refund", {"amount": 1}, Memory())
+    assert "do not fit" in refusal("read", {"document": "doc_1", "as": "admin"}, Memory())
+    assert "do not fit" in refusal("read", "doc_1", Memory())
+    assert "nobody allowed" in refusal("search", asked, Memory())
+    assert "1 times" in refusal("search", asked, Memory(allowed=True, calls=Counter(search=2)))
+    assert one.reach.asked == []
+    assert box.call("search", asked, At(call, "", Memory(allowed=True), "k", 5.0)).ok
 
 
 def test_permission_can_be_asked_for_any_tool_and_spared_for_a_request() -> None:

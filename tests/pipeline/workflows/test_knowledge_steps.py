@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from prompt_parts import ADMIN, APP, EDITOR, prompt_text, release, saying, with_
 from workflow_parts import PEOPLE
 from workflow_site import Site, step
 
-from kernel.errors import InvalidInput, NotFound
-from kernel.records import LOCAL_OWNER, Principal, Question, Role
+from kernel.errors import IntegrityFailure, InvalidInput, NotFound
+from kernel.records import LOCAL_OWNER, Choice, Principal, Question, Role
 from kernel.settings import Settings
 from pipeline.prompts.json_schema import schema_faults
+from pipeline.prompts.runs import RunRequest
 from pipeline.workflows.spec import Step, Workflow
 
 PAGES = {
@@ -282,6 +284,12 @@ def test_a_prompt_runs_at_the_version_of_the_runs_start(tmp_path: Path) -> None:
         assert output["prompt"]["sha256"] == first.sha256 != second.sha256
         refs = site.state(run).of("told").data["refs"]
         assert made.prompt_runner.stored.get(refs["prompt_runs"][0], LOCAL_OWNER).id == output["id"]
+        again = RunRequest("shorten", {"text": "long"}, LOCAL_OWNER, chosen=Choice(1, first.sha256), key="k")
+        one, same = made.prompt_runner.run(again), made.prompt_runner.run(again)
+        assert (one["id"], one["ledger"]) == (same["id"], same["ledger"])
+        assert made.prompt_runner.run(replace(again, inputs={"text": "other"}))["id"] != one["id"]
+        with pytest.raises(IntegrityFailure):
+            made.prompt_runner.run(replace(again, chosen=Choice(1, second.sha256)))
         with pytest.raises(NotFound):
             schema_of(site, "prompt", name="nobody-wrote-this")
         with pytest.raises(InvalidInput):

@@ -34,7 +34,7 @@ ATTACKS = [
     "DROP TABLE sale",
     "CREATE TABLE other (id INTEGER)",
     "SELECT 1; DELETE FROM sale",
-    "SELECT 1; COMMIT; BEGIN; DELETE FROM sale",
+    "SELECT 1; COMMIT; BEGIN; DELETE FROM sale; COMMIT; BEGIN",
     "SELECT 1 -- \n; DELETE FROM sale",
     "WITH gone AS (DELETE FROM sale RETURNING id) SELECT id FROM gone",
 ]
