@@ -128,7 +128,7 @@ def test_a_model_suggests_by_the_library_s_own_prompt(tmp_path: Path) -> None:
         assert [one["section"] for one in found["prompt_diff"]] == ["role"]
         assert made.prompt_runner.stored.get(found["run"], EDITOR).body["prompt"]["name"] == "prompt-improvement"
         assert "name: mine" in server.seen[0].body["messages"][-1]["content"]
-        with pytest.raises(GenerationFailed, match="no suggestion was made .*output format"):
+        with pytest.raises(GenerationFailed, match=r"no suggestion was made .*output format"):
             made.improver.improve("mine", EDITOR)
         assert len(made.prompts.versions("mine")) == 2
     server.close()
