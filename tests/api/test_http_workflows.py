@@ -245,10 +245,10 @@ def test_who_has_no_key_any_more_follows_a_run_no_longer(office: Office) -> None
     keys, runs = office.workspace.keys, office.workspace.runs
     key, secret = keys.create(Role.APP)
     run, _ = runs.start(NewRun("any", 1, "a" * 64, "pilot", "hand", key.id, {"input": {}}), [NewEvent("note")])
-    with client_of(str(office.app.base_url), secret) as client:
-        with client.stream("GET", f"/v1/runs/{run.id}/events", headers={"Accept": "text/event-stream"}) as found:
-            lines = found.iter_lines()
-            assert next(lines).startswith("id: ")
-            keys.revoke(key.id)
-            assert not any("event: run" in line for line in lines), "it ends, and the run does not"
+    at, header = f"/v1/runs/{run.id}/events", {"Accept": "text/event-stream"}
+    with client_of(str(office.app.base_url), secret) as client, client.stream("GET", at, headers=header) as found:
+        lines = found.iter_lines()
+        assert next(lines).startswith("id: ")
+        keys.revoke(key.id)
+        assert not any("event: run" in line for line in lines), "it ends, and the run does not"
     assert runs.get(run.id).status == "queued"
