@@ -190,7 +190,7 @@ class Runs:
 
     def parts(self, run_id: str) -> list[Run]:
         """The open runs that steps of a run started, oldest first."""
-        mine = (run.c.parent > f"{run_id}:") & (run.c.parent < f"{run_id};")
+        mine = run.c.parent.startswith(f"{run_id}:", autoescape=True)
         query = _runs().where(mine, run_state.c.status.in_(OPEN)).order_by(run.c.number)
         with self._database.read() as connection:
             return [run_record(row) for row in connection.execute(query)]
@@ -227,9 +227,12 @@ class Runs:
             return [run_record(row) for row in connection.execute(query.order_by(run.c.number.desc()).limit(limit))]
 
     def green(self, spec_sha256: str) -> int:
-        """How many unattended runs of exactly this spec ended well (pilot or live), since the last that failed."""
+        """How many unattended runs of exactly this spec ended well (pilot or live), since the last that failed.
+        One that was forked shows little: what it did not do anew was kept.
+        """
         query = select(run_state.c.status).join(run, run.c.id == run_state.c.run_id)
         query = query.where(run.c.spec_sha256 == spec_sha256, run.c.mode != "test", run_state.c.status.in_(ENDS))
+        query = query.where(run.c.trigger != "fork")
         with self._database.read() as connection:
             found = connection.execute(query.order_by(run.c.number.desc())).scalars().all()
         since = next((place for place, status in enumerate(found) if status == FAILED), len(found))

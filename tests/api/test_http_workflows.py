@@ -239,3 +239,16 @@ def test_an_event_that_comes_many_times_at_once_starts_one_run(office: Office) -
         found = list(pool.map(lambda _: office.editor.post("/v1/events/storm", json={}, headers=headers), range(16)))
     assert {one.status_code for one in found} == {202}
     assert len({one.json()["runs"][0]["id"] for one in found}) == 1
+
+
+def test_who_has_no_key_any_more_follows_a_run_no_longer(office: Office) -> None:
+    keys, runs = office.workspace.keys, office.workspace.runs
+    key, secret = keys.create(Role.APP)
+    run, _ = runs.start(NewRun("any", 1, "a" * 64, "pilot", "hand", key.id, {"input": {}}), [NewEvent("note")])
+    at, header = f"/v1/runs/{run.id}/events", {"Accept": "text/event-stream"}
+    with client_of(str(office.app.base_url), secret) as client, client.stream("GET", at, headers=header) as found:
+        lines = found.iter_lines()
+        assert next(lines).startswith("id: ")
+        keys.revoke(key.id)
+        assert not any("event: run" in line for line in lines), "it ends, and the run does not"
+    assert runs.get(run.id).status == "queued"

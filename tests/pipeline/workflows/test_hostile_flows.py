@@ -114,9 +114,9 @@ def test_a_chain_shows_only_runs_that_may_be_seen(site: Site) -> None:
     assert site.reader.chain(run.id, STARTER)["runs"] == []
 
 
-def test_cancelled_runs_are_no_proof(site: Site) -> None:
-    for status in ("done", "cancelled", "cancelled"):
-        run, _ = site.runs.start(NewRun("way", 1, "a" * 64, "pilot", "hand", "key_x", {"input": {}}))
+def test_cancelled_and_forked_runs_are_no_proof(site: Site) -> None:
+    for status, trigger in (("done", "hand"), ("cancelled", "hand"), ("cancelled", "hand"), ("done", "fork")):
+        run, _ = site.runs.start(NewRun("way", 1, "a" * 64, "pilot", trigger, "key_x", {"input": {}}))
         taken = site.runs.take(run.id, run.turn)
         assert taken is not None
         site.runs.finish(run.id, taken.epoch, NewEvent("finished", data={"status": status}))
