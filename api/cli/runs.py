@@ -179,17 +179,22 @@ def _show_comparison(out: Console, found: Json) -> None:
         for member, pair in found[name].items():
             out.print(safe(f"{name}.{member}: {pair[1]} -> {pair[0]}"), soft_wrap=True)
     for step in found["steps"]:
-        told = "same" if step["same_output"] else "differs"
-        out.print(safe(f"{step['id']}: {told} ({step['status'][1]} -> {step['status'][0]})"), soft_wrap=True)
+        now, then = step["status"]
+        told = "same output" if step["same_output"] and now == then else "differs"
+        out.print(safe(f"{step['id']}: {told} ({then} -> {now})" if now != then else f"{step['id']}: {told}"))
 
 
 def _show_chain(out: Console, found: Json, indent: str = "") -> None:
     out.print(
         safe(f"{indent}{found['run']['id']}  {found['spec']['workflow']}@{found['spec']['version']}"), style="bold"
     )
+    for name in ("model", "snapshot", "policy"):
+        out.print(safe(f"{indent}  {name}: {found['pins'][name]}"), soft_wrap=True)
+    for name, (number, _) in (found["pins"]["prompts"] or {}).items():
+        out.print(safe(f"{indent}  prompt: {name}, version {number}"), soft_wrap=True)
     for sort, things in found["made"].items():
         for thing in things:
-            told = thing.get("question") or thing.get("status") or ""
+            told = thing.get("question") or thing.get("status") or thing.get("state") or ""
             out.print(safe(f"{indent}  {sort}: {thing['id']}  {told}"), soft_wrap=True)
             for document in thing.get("documents", ()):
                 out.print(safe(f"{indent}    {document['document_id']}  {document['title']}"), soft_wrap=True)

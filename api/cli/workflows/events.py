@@ -44,13 +44,12 @@ def send(
 ) -> None:
     """Tell of an event.
 
-    It starts every live workflow that waits for it and whose condition holds.
+    It starts every live workflow that waits for it and whose condition holds. The same `id` of the body, or --dedup,
+    starts nothing twice.
     """
     actor_of(call, key, Role.EDITOR)
     given = read_inputs(body) if body is not None else {}
-    came = flows_with_model(call).triggers.event(
-        name, given, f"key {dedup}" if dedup else f"request {secrets.token_hex(16)}"
-    )
+    came = flows_with_model(call).triggers.event(name, given, _key(given, dedup))
     runs = [{"id": run.id, "workflow": run.workflow} for run in came.runs]
     refused = [{"workflow": workflow, "reason": reason} for workflow, reason in came.refused.items()]
 
@@ -82,3 +81,12 @@ def end(call: Call, name: Event, key: KeyOption = None) -> None:
     """End the secret of an event: from now on only keys send it."""
     ended = flows_of(call).secrets.end(name, actor_of(call, key, Role.ADMIN).id)
     call.show(asdict(ended), lambda out: out.print(safe(f"no signature of {name} holds any more")))
+
+
+def _key(body: dict[str, Any], dedup: str | None) -> str:
+    """What an event is known by: what was said, else the body's own id, else nothing that comes again."""
+    if dedup:
+        return f"key {dedup}"
+    if isinstance(body.get("id"), str | int) and body["id"] != "":
+        return f"id {body['id']}"
+    return f"request {secrets.token_hex(16)}"
