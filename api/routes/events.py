@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Collection
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from api.services import Services
 from kernel.errors import InvalidInput, NotFound, Unauthenticated
 from kernel.records import Principal, Role
 from pipeline.workflows.signatures import HEADER, is_signed
-from pipeline.workflows.triggers import EVENT_NAME
+from pipeline.workflows.triggers import EVENT_NAME, event_key
 
 LARGEST_EVENT = 256 * 1024
 """Bytes of an event's body."""
@@ -71,7 +70,7 @@ async def send_event(
     body = _object(await body_of(request))
     services: Services = request.app.state.services
     signature = None if "authorization" in request.headers else request.headers.get(HEADER)
-    key = _key(body, None if signature is not None else idempotency_key, signature)
+    key = event_key(body, None if signature is not None else idempotency_key, signature)
     came = await run_in_threadpool(services.flows.triggers.event, name, body, key)
     runs = [{"id": run.id, "workflow": run.workflow} for run in came.runs]
     refused = [{"workflow": workflow, "reason": reason} for workflow, reason in came.refused.items()]
@@ -140,15 +139,6 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _no_number(name: str) -> None:
     raise ValueError(name)
-
-
-def _key(body: dict[str, Any], header: str | None, signature: str | None) -> str:
-    """What tells an event from another one of its name."""
-    if header is not None:
-        return f"key {header}"
-    if isinstance(body.get("id"), str | int) and body["id"] != "":
-        return f"id {body['id']}"
-    return f"signature {signature}" if signature is not None else f"request {secrets.token_hex(16)}"
 
 
 def _check_name(name: str) -> None:

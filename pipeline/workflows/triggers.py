@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,6 +238,17 @@ class Triggers:
         value = given if trigger.input is None else fill(trigger.input, seen)
         principal = unattended(held.version.name, frozenset(spec.run_as.groups))
         return self._start(Wanted(held.version.name, value, principal, held.kind, key, parent))
+
+
+def event_key(body: Mapping[str, Any], said: str | None, signature: str | None = None) -> str:
+    """What tells an event from another one of its name: what its sender said, else the body's own `id`, else its
+    signature; else nothing that comes again.
+    """
+    if said is not None:
+        return f"key {said}"
+    if isinstance(body.get("id"), str | int) and body["id"] != "":
+        return f"id {body['id']}"
+    return f"signature {signature}" if signature is not None else f"request {secrets.token_hex(16)}"
 
 
 def kind_of(trigger: Trigger) -> str:

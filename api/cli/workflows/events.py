@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from api.cli.output import safe
 from api.cli.workflows.group import Reason, commands, flows_of
 from kernel.errors import InvalidInput
 from kernel.records import Role
-from pipeline.workflows.triggers import EVENT_NAME
+from pipeline.workflows.triggers import EVENT_NAME, event_key
 
 events = group("Events that start workflows, and the secrets of who sends them.")
 commands.add_typer(events, name="event")
@@ -49,7 +48,7 @@ def send(
     """
     actor_of(call, key, Role.EDITOR)
     given = read_inputs(body) if body is not None else {}
-    came = flows_with_model(call).triggers.event(name, given, _key(given, dedup))
+    came = flows_with_model(call).triggers.event(name, given, event_key(given, dedup))
     runs = [{"id": run.id, "workflow": run.workflow} for run in came.runs]
     refused = [{"workflow": workflow, "reason": reason} for workflow, reason in came.refused.items()]
 
@@ -81,12 +80,3 @@ def end(call: Call, name: Event, key: KeyOption = None) -> None:
     """End the secret of an event: from now on only keys send it."""
     ended = flows_of(call).secrets.end(name, actor_of(call, key, Role.ADMIN).id)
     call.show(asdict(ended), lambda out: out.print(safe(f"no signature of {name} holds any more")))
-
-
-def _key(body: dict[str, Any], dedup: str | None) -> str:
-    """What an event is known by: what was said, else the body's own id, else nothing that comes again."""
-    if dedup:
-        return f"key {dedup}"
-    if isinstance(body.get("id"), str | int) and body["id"] != "":
-        return f"id {body['id']}"
-    return f"request {secrets.token_hex(16)}"
