@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Protocol
 
-from kernel.errors import VouchError
+from kernel.errors import Unavailable, VouchError
 from kernel.ports import OutputChecker
 from kernel.records import Principal, Role
 from kernel.storage.runs import CANCELLED, DONE, FAILED, FINISHED, NewEvent, Overlooked, Run, Runs, Superseded
@@ -82,19 +83,33 @@ class Runner:
         if taken is None:
             return
         if taken.erased:
-            ending = {"status": FAILED, "seconds": 0.0, "used": {}, "slug": "erased"}
-            woken = self._parts.runs.finish(run_id, taken.epoch, NewEvent(FINISHED, data=ending))
-            if woken is not None:
-                self._parts.submit(woken, 0.0)
-            self._parts.ended(self._parts.runs.get(run_id))
+            self._end(taken, "erased")
             return
+        try:
+            self._go(taken)
+        except Superseded:
+            _log.info("run %s was taken over", run_id)
+        except (LetGo, Unavailable):
+            raise
+        except Exception:  # noqa: BLE001 - the edge of a worker: a run that always fails so must not be tried for ever
+            _log.exception("run %s ends by a fault of Vouch", run_id)
+            with suppress(Superseded):
+                self._end(taken, "internal")
+
+    def _go(self, taken: Run) -> None:
         made = _Turn(self._parts, taken)
         try:
             made.go()
-        except Superseded:
-            _log.info("run %s was taken over", run_id)
         finally:
             made.hand.rest()
+
+    def _end(self, taken: Run, slug: str) -> None:
+        """End a run as failed where its own steps cannot: its record was erased, or a fault of the program."""
+        ending = {"status": FAILED, "seconds": 0.0, "used": {}, "slug": slug}
+        woken = self._parts.runs.finish(taken.id, taken.epoch, NewEvent(FINISHED, data=ending))
+        if woken is not None:
+            self._parts.submit(woken, 0.0)
+        self._parts.ended(self._parts.runs.get(taken.id))
 
     def preview(self, run_id: str, step_id: str, output: Mapping[str, Any]) -> Mapping[str, Any]:
         """The filled-in `with` of the steps that act on a review, were `output` what it came to."""

@@ -236,7 +236,7 @@ def test_reminders_and_escalation_happen_once(office: Office) -> None:
     assert office.asks.until(ref) == later(deadline, -2)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: office.watch.sweep(later(deadline, -0.9)), range(4)))
-    assert [to for to, _ in office.told.said] == ["role:reviewer", "role:reviewer", "role:admin"]
+    assert sorted(to for to, _ in office.told.said) == ["role:admin", "role:reviewer", "role:reviewer"]
     assert [one.kind for one in office.tasks.events(ref)] == ["opened", "reminded", "reminded", "escalated"]
     assert office.tasks.get(ref).next_at == deadline
     assert office.desk.approve(ref, ONE, office.seen(ref))["state"] == "approved"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from workflow_parts import PEOPLE, Bench
 
-from kernel.errors import Conflict, NotFound
+from kernel.errors import Conflict, NotFound, Unavailable
 from kernel.ids import canonical_json, sha256
 from kernel.storage.database import Database
 from kernel.storage.runs import NewEvent, NewRun, Superseded
@@ -160,6 +160,20 @@ def test_an_effect_whose_review_was_not_given_is_not_even_tried(bench: Bench) ->
     journal = bench.journal(run.id)
     assert ("skipped", "send", None) in journal
     assert ("done", "tell", None) in journal
+
+
+def test_a_fault_of_the_program_ends_a_run_once_and_an_absent_database_does_not(bench: Bench) -> None:
+    run = bench.start({"steps": [step("a")]})
+    bench.runs.dies = lambda: (_ for _ in ()).throw(Unavailable("away"))  # type: ignore[assignment, return-value]
+    with pytest.raises(Unavailable):
+        bench.runner.advance(run.id, 0)
+    bench.runs.dies = lambda: False
+    spec = bench.specs.pop(run.spec_sha256)
+    assert bench.drain(run.id).status == "failed"
+    assert bench.runs.events(run.id)[-1].data["slug"] == "internal"
+    bench.specs[run.spec_sha256] = spec
+    bench.runs.reopen(run.id, NewEvent("resumed"), "somebody")
+    assert bench.drain(run.id).status == "done"
 
 
 def test_only_the_newest_epoch_writes(bench: Bench) -> None:
