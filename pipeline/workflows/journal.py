@@ -175,7 +175,7 @@ def _resumed(state: RunState, _event: RunEvent) -> RunState:
 
 def _begun_anew(state: RunState, one: StepState, key: str) -> StepState:
     if key in state.undone - state.stuck:
-        return StepState(notes=one.notes, round=one.round + 1)
+        return StepState(round=one.round + 1)  # with what it noted an agent would find that it had ended
     return StepState(notes=one.notes, round=one.round) if one.status == FAILED else one
 
 

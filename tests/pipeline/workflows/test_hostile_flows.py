@@ -13,8 +13,9 @@ from workflow_site import REVIEWER, Site
 from api.flows import Flows
 from kernel.errors import Forbidden
 from kernel.records import LOCAL_OWNER, Principal, Role
-from kernel.storage.runs import NewEvent, NewRun, Run
+from kernel.storage.runs import NewEvent, NewRun, Run, RunEvent
 from pipeline.workflows.contract_effects import effect_faults
+from pipeline.workflows.journal import RunState
 from pipeline.workflows.spec import Workflow
 from pipeline.workflows.starting import Wanted
 from pipeline.workflows.steps.base import Done
@@ -243,3 +244,21 @@ def test_a_step_starts_the_very_workflow_that_was_chosen_or_none(site: Site) -> 
     site.know(Workflow.model_validate(child | {"title": "Another"}))
     assert site.error(site.go(run.id))["slug"] == "invalid-input"
     assert site.runs.children(run.id) == []
+
+
+def test_what_was_taken_back_remembers_nothing_of_it_and_what_failed_does() -> None:
+    rows = [
+        ("note", "a"),
+        ("note", "b"),
+        ("done", "a"),
+        ("failed", "b"),
+        ("stopped", "b"),
+        ("undone", "a"),
+        ("resumed", ""),
+    ]
+    events = [RunEvent(place, "r", kind, step, None, 1, {}, "", "", {}) for place, (kind, step) in enumerate(rows)]
+    state = RunState().after(events)
+    assert [(state.of(one).status, len(state.of(one).notes), state.of(one).round) for one in "ab"] == [
+        ("pending", 0, 1),
+        ("pending", 1, 0),
+    ]
