@@ -187,7 +187,7 @@ def compare_runs(
     "/runs/{run_id}/cancel", response_model=RunListed, **guarded(Role.APP, "cancel_run", "Cancel a run", 404, 409)
 )
 def cancel_run(run_id: RunId, body: CancelRequest, call: Caller, once: CarryOut) -> JSONResponse:
-    """Nothing more is begun; what was done is taken back where the workflow says how. One's own; admins any."""
+    """Nothing more is begun; what was done is taken back where the workflow says how. Reviewers and admins may any."""
     desk = call.services.flows.desk
     return once(body.model_dump(), lambda: run_json(desk.cancel(run_id, call.principal, body.reason)))
 
