@@ -162,6 +162,7 @@ def test_a_queue_keeps_to_its_limit_over_two_workers(site: Site) -> None:
                 assert len(now) <= site.threads
 
 
+@pytest.mark.slow
 def test_a_delay_outlives_whoever_asked_for_it(site: Site) -> None:
     with site.worker() as worker, site.client() as client:
         asked = time.time()
@@ -175,6 +176,7 @@ def test_a_delay_outlives_whoever_asked_for_it(site: Site) -> None:
     assert 2.0 <= begun - asked < 30.0
 
 
+@pytest.mark.slow
 def test_cron_fires_once_over_two_workers(site: Site) -> None:
     with site.client() as client, site.worker(), site.worker():
         client.timetables(
@@ -192,6 +194,7 @@ def test_cron_fires_once_over_two_workers(site: Site) -> None:
     assert all(moment.microsecond == 0 and moment.tzinfo is not None for moment in moments)
 
 
+@pytest.mark.slow
 def test_what_was_due_while_nobody_was_up_is_made_up_for_once(site: Site) -> None:
     """Even where a worker did not hear that another one fired it."""
     fired: list[tuple[str, datetime]] = []
@@ -216,6 +219,7 @@ def test_what_was_due_while_nobody_was_up_is_made_up_for_once(site: Site) -> Non
     database.close()
 
 
+@pytest.mark.slow
 def test_a_time_that_could_not_be_fired_is_fired_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[datetime] = []
     monkeypatch.setattr("pipeline.workflows.engine.FIRE_SECONDS", 0.1)
@@ -300,6 +304,7 @@ def test_the_turns_of_a_dead_worker_go_on_elsewhere(site: Site, *, same_machine:
             assert (time.time() - killed < 1.5) is same_machine
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_only_slow_loses_its_turns_and_works_on(site: Site) -> None:
     with site.client() as client, site.worker(seconds=1.0, threads=1) as slow:
         client.submit(Ticket("a", 1))
@@ -356,6 +361,7 @@ def test_cancelled_turns_are_not_made_and_forgotten_runs_leave_nothing(site: Sit
         until(lambda: "alpha:2" in site.ended())
 
 
+@pytest.mark.slow
 def test_runs_that_wait_cost_nothing(site: Site) -> None:
     made: list[str] = []
     with launched(site, lambda run, turn: made.append(run)) as engine:

@@ -28,6 +28,7 @@ from pipeline.workflows.engine import Engine
 from pipeline.workflows.tickets import Timetable
 
 SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 21))]
+LONG = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 21)]
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ def test_resume_and_fork_keep_what_was_done(plant: Plant, seed: int) -> None:
     assert [kind for kind, step, _ in plant.journal(run) if step == "boom"] == ["failed", "stopped", "done"]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", LONG)
 def test_decisions_outlive_everything_and_so_do_runs_without_their_engine(plant: Plant, seed: int) -> None:
     """All workers die, people decide while none is up, and the engine's database is lost."""
     chance = random.Random(seed)
@@ -249,7 +250,7 @@ def test_a_run_goes_on_with_the_versions_that_it_was_started_with(plant: Plant) 
     assert child.version == 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", LONG)
 def test_a_worker_that_was_only_slow_cannot_write_any_more(plant: Plant, seed: int) -> None:
     """It stands still at a random moment, on another machine, until others have finished its runs; then it goes on."""
     chance = random.Random(seed)
@@ -319,6 +320,7 @@ def test_a_cancelled_run_does_not_go_on_and_cannot_be_cancelled_twice(plant: Pla
     assert plant.engine.known([run]) == set()
 
 
+@pytest.mark.slow
 def test_what_is_asked_twice_is_started_once_and_cron_starts_a_run_a_moment(plant: Plant) -> None:
     with plant.site.worker(), plant.site.worker():
         twice = {plant.start("often", dedup="one") for _ in range(2)}
@@ -358,6 +360,7 @@ def _timed(plant: Plant, runs: list[str]) -> set[str]:
     return {run for run in runs if plant.runs.get(run).wake_at is not None}
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_end_leaves_its_runs_to_others_at_once(plant: Plant) -> None:
     with plant.site.worker() as first:
         run = plant.start("chain")

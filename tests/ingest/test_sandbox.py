@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,12 @@ def still_parses(pool: ParserPool) -> None:
 
 
 def children() -> set[int]:
-    return {int(x) for t in Path("/proc/self/task").iterdir() for x in (t / "children").read_text().split()}
+    """Processes that any thread of this one began; a thread may end while they are listed."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found |= {int(one) for one in (task / "children").read_text().split()}
+    return found
 
 
 @pytest.fixture
