@@ -80,10 +80,11 @@ class Once:
 
 
 def respond(status: int, body: Json, *, replayed: bool = False) -> JSONResponse:
-    """A JSON response; accepted work says where its job is, and a replay says that it is one."""
+    """A JSON response; accepted work says where its job or run is, and a replay says that it is one."""
     headers = {}
     if status == 202:
-        headers["Location"] = f"/v1/jobs/{body['id']}"
+        where = "runs" if str(body["id"]).startswith("wfr_") else "jobs"
+        headers["Location"] = f"/v1/{where}/{body['id']}"
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return JSONResponse(body, status, headers=headers)

@@ -81,10 +81,10 @@ def write_json(document: object, *, line: bool = False) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A plain table; values are written as `cell` does."""
+    """A plain table; values are written as `cell` does. Ids stay in one piece, so that they can be copied."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column == "id")
     for row in rows:
         made.add_row(*(Text(safe(cell(value))) for value in row))
     return made

@@ -111,11 +111,17 @@ def _shown(value: Any) -> str:
     """A value as people read it: an answer by its id, as its evidence is shown; else a member a line, texts as they
     are.
     """
-    if isinstance(value, dict) and str(value.get("id", "")).startswith("ans_") and "citations" in value:
+    if _is_answer(value):
         return f"the answer {safe(value['id'])}, see its evidence"
+    if isinstance(value, list) and value and all(map(_is_answer, value)):
+        return "\n".join(map(_shown, value))
     if isinstance(value, dict) and value:
         return "\n".join(f"{safe(name)}: {_member(one)}" for name, one in value.items())
     return safe(value) if isinstance(value, str) else safe(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, dict) and str(value.get("id", "")).startswith("ans_") and "citations" in value
 
 
 def _member(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from api.cli.output import cell, safe, shortened, show_fields, table
+from api.cli.output import cell, counted, safe, shortened, show_fields, table
 
 LONGEST_OUTPUT = 100
 SHOWN = ("answer", "text", "label", "to", "result")
@@ -19,8 +19,9 @@ def show_run(out: Console, run: Mapping[str, Any]) -> None:
     """A run: what it is, each step in a line, and what it came to."""
     out.print(safe(f"{run['title']}  ({run['workflow']}@{run['version']}, {run['mode']})"), style="bold")
     out.print(safe(f"{run['id']}  {run['status']}{_ended(run)}"), soft_wrap=True)
+    goes_on = run["status"] == "queued"
     rows = [
-        [f"{SIGNS.get(step['status'], '?')} {step['id']}", step["kind"], _took(step), _told(step)]
+        [f"{SIGNS.get(step['status'], '?')} {step['id']}", step["kind"], _took(step), _told(step, goes_on)]
         for step in run["steps"]
     ]
     out.print(table(["step", "kind", "ms", "what came of it"], rows))
@@ -28,8 +29,10 @@ def show_run(out: Console, run: Mapping[str, Any]) -> None:
         where = f"step {run['why']['step']}: " if run["why"]["step"] else ""
         out.print(safe(f"{where}{run['why']['message']}"), style="red", soft_wrap=True)
     for step in run["steps"]:
-        if step["status"] == "waiting":
+        if step["status"] == "waiting" and not goes_on:
             out.print(safe(_waiting(step)), soft_wrap=True)
+    if goes_on:
+        out.print(safe(f"goes on with the next worker; or here: vouch runs watch {run['id']}"), soft_wrap=True)
     if run["output"]:
         out.print()
         show_output(out, run["output"])
@@ -53,7 +56,7 @@ def event_line(event: Mapping[str, Any]) -> str:
     if event["kind"] == "finished":
         return f"the run is {data['status']} ({data['seconds']:g} s)"
     told = {
-        "done": f"done in {data.get('ms', 0):g} ms",
+        "done": _done(data),
         "failed": f"failed ({data.get('slug')}){', tried again' if data.get('again_at') else ''}",
         "skipped": f"skipped ({data.get('why')})",
         "waits": f"waits for a {data.get('for')}: {data.get('ref')}",
@@ -65,6 +68,12 @@ def event_line(event: Mapping[str, Any]) -> str:
     return f"{step}{told}"
 
 
+def _done(data: Mapping[str, Any]) -> str:
+    if "items" in data:
+        return f"done, {data['items'] - data.get('failed', 0)} of {counted(data['items'], 'item')}"
+    return f"done in {data.get('ms', 0):g} ms"
+
+
 def _ended(run: Mapping[str, Any]) -> str:
     if run["finished_at"]:
         return f" at {run['finished_at'][:19]}Z"
@@ -72,10 +81,12 @@ def _ended(run: Mapping[str, Any]) -> str:
 
 
 def _took(step: Mapping[str, Any]) -> str:
-    return f"{step['ms']:.1f}" if step["ms"] is not None else ""
+    """How long its tries took; of a loop, those of all its items."""
+    items = [one["ms"] or 0 for one in step.get("items", {}).get("states", ())]
+    return f"{sum(items, step['ms']):.1f}" if step["ms"] is not None else ""
 
 
-def _told(step: Mapping[str, Any]) -> str:
+def _told(step: Mapping[str, Any], goes_on: bool = False) -> str:
     if step["status"] == "skipped":
         return {"when": "its condition does not hold", "branch": "nothing led to it"}.get(
             step["skipped"], "what it needs was not done"
@@ -83,9 +94,10 @@ def _told(step: Mapping[str, Any]) -> str:
     if step["error"] and step["status"] != "done":
         return shortened(f"{step['error']['slug']}: {step['error']['message']}", LONGEST_OUTPUT)
     if step["status"] == "waiting":
-        return f"waits for a {step.get('waits', {}).get('for')}"
+        return "is looked at again" if goes_on else f"waits for a {step.get('waits', {}).get('for')}"
     if step.get("items"):
-        return f"{step['items']['done']} of {step['items']['of'] or len(step['items']['states'])}"
+        done, of = step["items"]["done"], step["items"]["of"]
+        return f"{done} so far" if of is None else f"{done} of {of}"
     bad = [one["name"] for one in step["checks"] if not one["holds"]]
     output = step["output"]
     if isinstance(output, Mapping):

@@ -108,7 +108,8 @@ def cost(call: Call, run_id: RunId, key: KeyOption = None) -> None:
     found = flows.costing.after(flows.desk.get(run_id, actor_of(call, key)))
     names = ("step", "what", "actual", "likely", "most")
     rows = [
-        [one["step"] or "the run", *(one[name] for name in names[1:])] for one in (*found["total"], *found["steps"])
+        [one["step"] or "the run", one["what"], *(_amount(one[name]) for name in names[2:])]
+        for one in (*found["total"], *found["steps"])
     ]
     call.show(found, lambda out: out.print(table(names, rows)))
 
@@ -184,6 +185,11 @@ def _show_comparison(out: Console, found: Json) -> None:
         out.print(safe(f"{step['id']}: {told} ({then} -> {now})" if now != then else f"{step['id']}: {told}"))
 
 
+def _amount(value: float | None) -> int | float | None:
+    """A count as a count, and no more of seconds and costs than people read."""
+    return value if value is None else int(value) if value == int(value) else round(value, 4)
+
+
 def _show_chain(out: Console, found: Json, indent: str = "") -> None:
     out.print(
         safe(f"{indent}{found['run']['id']}  {found['spec']['workflow']}@{found['spec']['version']}"), style="bold"
@@ -195,7 +201,7 @@ def _show_chain(out: Console, found: Json, indent: str = "") -> None:
     for sort, things in found["made"].items():
         for thing in things:
             told = thing.get("question") or thing.get("status") or thing.get("state") or ""
-            out.print(safe(f"{indent}  {sort}: {thing['id']}  {told}"), soft_wrap=True)
+            out.print(safe(f"{indent}  {sort}: {thing['id']}  {told}".rstrip()), soft_wrap=True)
             for document in thing.get("documents", ()):
                 out.print(safe(f"{indent}    {document['document_id']}  {document['title']}"), soft_wrap=True)
     for child in found["runs"]:

@@ -14,7 +14,7 @@ from api.cli.actors import KeyOption, actor_of
 from api.cli.call import Call, command
 from api.cli.flows import flows_of
 from api.cli.following import follow, working
-from api.cli.output import table
+from api.cli.output import counted, table
 from api.cli.run_text import show_run
 from api.cli.text_files import read_text
 from kernel.errors import InvalidInput
@@ -137,6 +137,7 @@ def _example(call: Call, reference: str) -> dict[str, Any]:
         source = SOURCE.format(name)
         with call.workspace.parser_pool() as parser:
             (report,) = call.workspace.indexer.ingest(parser, [folder], source)
-        if report.added or report.changed:
-            call.note(f"read {report.added + report.changed} example documents into the source {source}")
+        read = report.added + report.changed
+        if read:
+            call.note(f"read {counted(read, 'example document')} into the source {source}")
     return dict(spec.example)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from pipeline.workflows.outcomes import Try, seconds_until
 from pipeline.workflows.readiness import WAIT, barred, next_moment, settled
 from pipeline.workflows.seeing import Sight
 from pipeline.workflows.spec import Step, Workflow
-from pipeline.workflows.steps.base import Call, Done, Kind, Pins, Waits
+from pipeline.workflows.steps.base import Call, Done, Kind, Pins, Used, Waits
 from pipeline.workflows.tickets import LetGo
 from pipeline.workflows.undoing import to_undo, undo
 
@@ -313,7 +313,7 @@ class _Turn:
         if isinstance(outcome, Waits):
             if known.waits is not None:
                 self._looked.add((this.step.id, this.place))
-                if _waited(known) == outcome:
+                if _waited(known) == replace(outcome, used=Used()):
                     return False
             self._write(outcomes.waits(this, came, outcome))
         elif isinstance(outcome, Failure):

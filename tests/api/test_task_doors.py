@@ -151,6 +151,26 @@ def test_the_starter_answers_and_another_approves_what_is_sent(office: Office) -
     assert list(office.made.verifier.faults()) == []
 
 
+def test_a_step_that_asks_is_journalled_once(office: Office) -> None:
+    run_id, review = office.waiting()
+    waits = [event.step for event in office.made.runs.events(run_id) if event.kind == "waits"]
+    assert waits == ["number", "look"]
+    seen = office.one.get(f"/v1/reviews/{review}").json()["payload_sha256"]
+    assert office.one.post(f"/v1/reviews/{review}/approve", json={"seen": seen}).status_code == 200
+    assert office.drain(run_id).status == "done"
+    chain = CliRunner().invoke(app, ["--home", str(office.made.settings.home), "runs", "chain", run_id]).stdout
+    assert f"tasks: {review}  approved\n" in chain
+
+
+def test_who_started_a_run_finds_it_where_the_202_says(office: Office) -> None:
+    started = office.one.post("/v1/workflows/reply/runs", json={"label": "pilot", "input": {"name": "Ann"}})
+    assert started.status_code == 202, started.text
+    at = started.headers["location"]
+    assert at == f"/v1/runs/{started.json()['id']}"
+    assert office.one.get(at).json()["id"] == started.json()["id"]
+    assert office.one.post(f"{at}/cancel", json={}).status_code == 200
+
+
 def test_answers_and_tasks_are_one_list(office: Office) -> None:
     _, review = office.waiting()
     listed = office.one.get("/v1/reviews", params={"limit": 1}).json()
