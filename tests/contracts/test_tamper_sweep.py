@@ -19,7 +19,11 @@ from kernel.storage import schema
 SWEEP = 1000
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+pytestmark = pytest.mark.slow
+"""Each column of each table; the quick suite has the contract and the attacks on the record."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastWorkspace]:
     """A workspace with records of every kind, shared by all tests here: each puts right what it changed."""
     folder = tmp_path_factory.mktemp("tamper")
