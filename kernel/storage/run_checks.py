@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from kernel.records import Fault
 from kernel.storage.ledger import Leaf, Ledger
-from kernel.storage.runs import ENDS, FINISHED, REFUSED, RESUMED, STARTED, event_facts, event_record, run_facts
+from kernel.storage.runs import FINISHED, OPEN, REFUSED, RESUMED, STARTED, event_facts, event_record, run_facts
 from kernel.storage.schema import run, run_event, run_state
 from kernel.storage.version_checks import paired, payload_of, rows_of
 
@@ -67,7 +67,7 @@ def _state_faults(connection: Connection) -> Iterator[Fault]:
     known = set(connection.execute(select(run.c.id)).scalars())
     for row in connection.execute(select(run_state)):
         status, at = ended.get(row.run_id, (None, None))
-        fits = row.status == status if status is not None else row.status not in ENDS
+        fits = row.status == status if status is not None else row.status in OPEN
         if not fits or row.finished_at != at:
             yield Fault(f"run {row.run_id}", "does not stand as its journal says")
         known.discard(row.run_id)
