@@ -277,7 +277,8 @@ LISTS = {
 
 
 @pytest.mark.parametrize(("command", "key"), LISTS.values(), ids=LISTS)
-def test_cursors_walk_a_list_once(cli: Cli, command: list[str], key: str) -> None:
+def test_cursors_walk_a_list_once(cli: Cli, files: Path, command: list[str], key: str) -> None:
+    cli("ingest", files / "broken.pdf", "--source", "broken")
     for _ in range(2):
         cli.json("ask", "Who leads the People Office?")
     whole = [item[key] for item in cli.json(*command, "--limit", 1000)["items"]]
