@@ -87,6 +87,60 @@ ROUTERS = (
     docs,
 )
 
+SHARED = (
+    "answering",
+    "answers",
+    "catalog",
+    "entities",
+    "experiments",
+    "feedback",
+    "impact",
+    "indexer",
+    "jobs",
+    "keys",
+    "lineage",
+    "policies",
+    "queries",
+    "releases",
+    "replayer",
+    "requests",
+    "review_desk",
+    "reviews",
+    "stale",
+    "today",
+    "prompts",
+    "prompt_desk",
+    "erasures",
+    "holds",
+    "eraser",
+    "retention",
+    "verifier",
+    "prompt_tester",
+    "ledger",
+    "prover",
+    "reporter",
+    "prompt_runner",
+    "release_desk",
+    "prompt_finder",
+    "prompt_uses",
+    "promoter",
+    "improver",
+    "playground",
+)
+"""Parts of the workspace that requests share, in the order in which they are made."""
+FLOWS = (
+    "library_desk",
+    "runner",
+    "desk",
+    "triggers",
+    "secrets",
+    "workflow_promoter",
+    "people",
+    "reader",
+    "sweeper",
+)
+"""Parts of its workflows, likewise."""
+
 
 def create_app(workspace: Workspace) -> FastAPI:
     """The application that serves `workspace`, which the caller closes after the server has stopped.
@@ -141,53 +195,12 @@ def _start(services: Services) -> None:
     """Make every part before requests share it: they come on several threads."""
     workspace = services.workspace
     workspace.warm()
-    for part in (
-        "answering",
-        "answers",
-        "catalog",
-        "entities",
-        "experiments",
-        "feedback",
-        "impact",
-        "indexer",
-        "jobs",
-        "keys",
-        "lineage",
-        "policies",
-        "queries",
-        "releases",
-        "replayer",
-        "requests",
-        "review_desk",
-        "reviews",
-        "stale",
-        "today",
-    ):
+    for part in SHARED:
         getattr(workspace, part)
     workspace.experiments.warm()
-    for part in ("prompts", "prompt_desk"):
-        getattr(workspace, part)
-    for part in ("erasures", "holds", "eraser", "retention", "verifier"):
-        getattr(workspace, part)
-    for part in ("prompts", "prompt_tester"):
-        getattr(workspace, part)
-    for part in ("ledger", "prover", "reporter"):
-        getattr(workspace, part)
-    for part in ("prompt_runner", "release_desk", "prompt_finder", "prompt_uses", "promoter", "improver", "playground"):
-        getattr(workspace, part)
     services.runner.start()
     services.heads.start()
-    for part in (
-        "library_desk",
-        "runner",
-        "desk",
-        "triggers",
-        "secrets",
-        "workflow_promoter",
-        "people",
-        "reader",
-        "sweeper",
-    ):
+    for part in FLOWS:
         getattr(services.flows, part)
     if services.worker is not None:
         services.worker.start()

@@ -7,7 +7,7 @@ it came from: labels and approvals are of one library.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +57,18 @@ def _item(version: PromptVersion, labels: Mapping[str, int]) -> Json:
 
 
 def brought_in(library: PromptLibrary, texts: Sequence[Incoming], actor: str) -> Json:
-    """Save each text that is not a version of its prompt yet, in order: what was added, what was there, what failed
-    and why. A text that fails keeps no other from coming in.
+    """Save each text that is not a version of its prompt yet (`each_brought_in`)."""
+    return each_brought_in(texts, lambda one: _brought_in(library, one, actor))
+
+
+def each_brought_in(texts: Sequence[Incoming], bring: Callable[[Incoming], tuple[str, Json]]) -> Json:
+    """Bring each text in, in order: what was added, what was there, what failed and why. A text that fails keeps no
+    other from coming in.
     """
     report: dict[str, list[Json]] = {"added": [], "unchanged": [], "failed": []}
     for one in texts:
         try:
-            kind, found = _brought_in(library, one, actor)
+            kind, found = bring(one)
             report[kind].append(found | {"place": one.place})
         except VouchError as error:
             report["failed"].append({"place": one.place, "reason": str(error)})

@@ -10,11 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kernel.errors import VouchError
 from kernel.ids import sha256
 from kernel.records import WorkflowVersion
 from pipeline.histories import Json
-from pipeline.prompts.exchange import Incoming
+from pipeline.prompts.exchange import Incoming, each_brought_in
 from pipeline.workflows.library import WorkflowLibrary
 from pipeline.workflows.reading import read_workflow
 
@@ -48,17 +47,8 @@ def _item(version: WorkflowVersion, labels: Mapping[str, int]) -> Json:
 
 
 def brought_in(library: WorkflowLibrary, texts: Sequence[Incoming], actor: str) -> Json:
-    """Save each text that is not a version of its workflow yet, in order: what was added, what was there, what failed
-    and why. A text that fails keeps no other from coming in.
-    """
-    report: dict[str, list[Json]] = {"added": [], "unchanged": [], "failed": []}
-    for one in texts:
-        try:
-            kind, found = _brought_in(library, one, actor)
-            report[kind].append(found | {"place": one.place})
-        except VouchError as error:
-            report["failed"].append({"place": one.place, "reason": str(error)})
-    return report
+    """Save each text that is not a version of its workflow yet (`each_brought_in`)."""
+    return each_brought_in(texts, lambda one: _brought_in(library, one, actor))
 
 
 def _brought_in(library: WorkflowLibrary, one: Incoming, actor: str) -> tuple[str, dict[str, Any]]:
